@@ -1,0 +1,28 @@
+"""AGE, as people type it: 12h, 30d, 2w, 6mo, 1y, a bare number of days, or `all`."""
+
+import math
+import re
+
+DAY = 86400
+"""Seconds."""
+
+ALL = math.inf
+"""The age that nothing is older than."""
+
+_FORM = re.compile(r"(\d{1,9})(h|d|w|mo|y)?\Z|all\Z")
+_SECONDS = {"h": 3600, "d": DAY, None: DAY, "w": 7 * DAY, "mo": 30 * DAY, "y": 365 * DAY}
+
+
+def is_age(text: str) -> bool:
+    """Whether `text` has the form of an AGE: what decides if a word behind --window is one."""
+    return _FORM.match(text) is not None
+
+
+def parse(text: str) -> float:
+    """Seconds, or ALL. A month counts 30 days, a year 365. Raises ValueError where it is no AGE."""
+    found = _FORM.match(text)
+    if not found:
+        raise ValueError("an age is 12h, 30d, 2w, 6mo, 1y, a number of days, or all")
+    if found[0] == "all":
+        return ALL
+    return int(found[1]) * _SECONDS[found[2]]

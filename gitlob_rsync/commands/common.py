@@ -1,0 +1,97 @@
+"""What all commands share: their common options, and guard(), the one place that turns errors into messages and codes."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from gitlob_rsync import __version__
+from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted
+
+EXIT_CODES = """\
+exit codes:
+  0    done
+  1    failed
+  2    wrong usage or configuration
+  3    finished, but binaries are missing or damaged (they are listed)
+  4    the remote cannot be reached or broke off (run again: it resumes)
+  70   a bug (the traceback's file is printed)
+  130  interrupted
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Options in full only, one line for a wrong one, and the exit codes at the end of --help."""
+
+    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=f"{epilog}{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("--version", action="version", version=f"{prog} {__version__}")
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message} ({self.prog} --help lists the options)\n")
+
+
+def add_verbosity(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing unless something is wrong")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+
+
+def guard(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Run a command's main; an expected error becomes one line on stderr, an unexpected one a traceback in a file."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+    try:
+        code = main(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except GitlobError as error:
+        return _fail(program, error.line(), error.exit_code)
+    except KeyboardInterrupt:
+        stopped = Interrupted(signal.SIGINT)
+        return _fail(program, stopped.line(), stopped.exit_code)
+    except BrokenPipeError:
+        # the reader of our answer had enough: nothing more can be printed, also not at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except OSError as error:
+        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+        return _fail(program, f"{where}: {error.strerror}" if where else str(error), ExitCode.FAILED)
+    except Exception:
+        return _fail(program, f"this is a bug; the traceback is in {_log_crash()}", ExitCode.BUG)
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise Interrupted(number)
+
+
+def _fail(program: str, line: str, code: int) -> int:
+    try:
+        print(f"{program}: {printable(line)}", file=sys.stderr, flush=True)
+    except (BrokenPipeError, ValueError):
+        pass
+    return code
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would act on: it may hold a path, or a far machine's words."""
+    safe = "".join(c if c.isprintable() or c in "\t" else "?" for c in text)
+    return safe.encode(errors="replace").decode()
+
+
+def _log_crash() -> str:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="gitlob-crash-", suffix=".log", delete=False) as log:
+        log.write(f"gitlob-rsync {__version__}, python {sys.version}\n{sys.argv!r}\n")
+        traceback.print_exc(file=log)
+    return log.name

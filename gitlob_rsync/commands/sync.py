@@ -1,0 +1,47 @@
+"""gitlob-sync: moves binaries between stores and fills in the working tree."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gitlob_rsync.commands.common import guard, printable
+from gitlob_rsync.commands.sync_options import PROGRAM, parse, remote_behind_refs
+from gitlob_rsync.errors import ExitCode, UsageError
+
+
+def main() -> int:
+    return guard(PROGRAM, run)
+
+
+def run(argv: Sequence[str]) -> int:
+    given, work = parse(argv)
+    # imported only now, so that --help is quick
+    from gitlob_rsync import config, git, progress
+    from gitlob_rsync.commands import sync_report, sync_scopes
+
+    started = time.monotonic()
+    git.check_version()
+    repo = git.Repo.discover()
+    settings = config.Settings.load(repo)
+    if given.timeout is not None:
+        settings = replace(settings, timeout=given.timeout)
+    if given.bwlimit is not None:
+        rate = config.bwlimit(given.bwlimit, lambda why: UsageError(f"--bwlimit {given.bwlimit!r}: {why}"))
+        settings = replace(settings, bwlimit=rate)
+    kind = "none" if given.json and given.progress == "auto" else given.progress
+    meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
+    for warning in settings.warnings:
+        meter.warn(printable(warning))
+    if repo.shallow:
+        meter.warn("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
+    if given.checkout and not repo.work_tree:
+        raise UsageError(f"{repo.git_dir} has no working tree", "--checkout needs one; --pull does not")
+    given.remote = given.remote or remote_behind_refs(given.ref, settings.remotes)
+    scopes = sync_scopes.Scopes.of(given, work, repo, settings)
+    if given.list:
+        sync_report.print_list(repo, settings, scopes, given)
+        return ExitCode.DONE
+    result = sync_scopes.sync(given, work, repo, settings, scopes, meter)
+    result = replace(result, seconds=round(time.monotonic() - started, 3))
+    sync_report.tell(result, given, meter)
+    return result.exit_code

@@ -1,0 +1,140 @@
+"""gitlob-sync's options, and what they say together."""
+
+import argparse
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from gitlob_rsync import age, location
+from gitlob_rsync.commands.common import Parser, add_verbosity
+
+PROGRAM = "gitlob-sync"
+DESCRIPTION = """\
+Move large binaries between this repository's store and a remote one by rsync, and fill in the working tree.
+
+Without --pull and --push: push what commits refer to, then pull the recent window.
+"""
+EPILOG = """\
+AGE is 12h, 30d, 2w, 6mo, 1y, a bare number of days, or all.
+REMOTE is a git remote that has a store (by default the tracked one, origin, or the only one), or a location:
+  PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST:PORT/MODULE/PATH, HOST::MODULE/PATH
+
+examples:
+  gitlob-sync                       push, pull the recent window, fill in the working tree
+  gitlob-sync --pull --window 30d   prefetch what the last 30 days need, over HEAD, branches and tags
+  gitlob-sync --checkout            bring and fill in what this checkout lacks
+  gitlob-sync --complete /mnt/nas   make both stores equal
+
+"""
+CONFIGURED = "configured"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one call is to do. `selection` is that of a single direction; None stands for each direction's default."""
+
+    push: bool
+    pull: bool
+    selection: str | None
+
+
+def make_parser() -> Parser:
+    parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
+    parser.add_argument("remote", metavar="REMOTE", nargs="?", help="a git remote or a location (see below)")
+    direction = parser.add_argument_group("direction")
+    direction.add_argument("--pull", action="store_true", help="bring binaries here (default selection: --window)")
+    direction.add_argument("--push", action="store_true", help="send binaries there (default selection: --committed)")
+    selection = parser.add_argument_group("selection, one of")
+    selection.add_argument("--complete", action="store_true", help="every binary of the store, referenced or not")
+    selection.add_argument("--committed", action="store_true", help="all that any commit of any ref refers to")
+    selection.add_argument(
+        "--window", metavar="AGE", nargs="?", const=CONFIGURED,
+        help="what the states of the last AGE need; without AGE as configured (git-lob.fetch-*)",
+    )  # fmt: skip
+    selection.add_argument(
+        "--checkout", action="store_true", help="what the index needs; then fill in the working tree"
+    )
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--ref", metavar="REF", nargs="+", action="extend", default=[], help="only these refs, however old"
+    )
+    limits.add_argument("--include", metavar="PATHSPEC", action="append", default=[], help="only these paths")
+    limits.add_argument("--exclude", metavar="PATHSPEC", action="append", default=[], help="not these paths")
+    what = parser.add_argument_group("what to do")
+    what.add_argument(
+        "--list", action="store_true", help="print sha, size (or -) and a path of each selected; move nothing"
+    )
+    what.add_argument(
+        "-z", dest="nul", action="store_true", help="with --list: end each line by NUL, paths as they are"
+    )
+    what.add_argument("-n", "--dry-run", action="store_true", help="say what would move; move nothing")
+    what.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    what.add_argument("--offline", action="store_true", help="with --checkout: only what is already here")
+    what.add_argument("--no-expand", action="store_true", help="after a pull, leave the working tree as it is")
+    what.add_argument("--restore-missing", action="store_true", help="fill in files too that were deleted")
+    what.add_argument("--recheck", action="store_true", help="at a push, forget what was pushed before")
+    what.add_argument("--refetch", action="store_true", help="at a pull, bring again what is here but damaged")
+    how = parser.add_argument_group("how")
+    how.add_argument("--bwlimit", metavar="RATE", help="KiB a second, or with a suffix (500k, 1.5m)")
+    how.add_argument("--timeout", metavar="SECONDS", type=int, help="give up after this long without progress (120)")
+    how.add_argument(
+        "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
+    )
+    add_verbosity(how)
+    return parser
+
+
+def split_window(argv: Sequence[str]) -> list[str]:
+    """What follows --window is its AGE only if it has the form of one: join the two, or keep them apart."""
+    args: list[str] = []
+    rest = list(argv)
+    while rest:
+        arg = rest.pop(0)
+        if arg == "--":
+            return [*args, arg, *rest]
+        if arg == "--window":
+            arg += f"={rest.pop(0) if rest and age.is_age(rest[0]) else CONFIGURED}"
+        args.append(arg)
+    return args
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
+    """The options, checked against one another. Exits with a message for wrong usage, as argparse does."""
+    parser = make_parser()
+    given = parser.parse_args(split_window(argv))
+    selections = [name for name in ("complete", "committed", "checkout") if getattr(given, name)]
+    selections += ["window"] if given.window is not None else []
+    if len(selections) > 1:
+        parser.error(f"--{selections[0]} and --{selections[1]} exclude each other")
+    selection = selections[0] if selections else None
+    if given.window not in (None, CONFIGURED) and not age.is_age(given.window):
+        parser.error(f"--window {given.window!r}: an age is 12h, 30d, 2w, 6mo, 1y, a number of days, or all")
+    if given.checkout and (given.push or given.pull):
+        parser.error("--checkout brings what the index needs; it goes with neither --push nor --pull")
+    if given.push and given.pull:
+        parser.error("--push and --pull exclude each other; without both, both are done")
+    push = given.push or (not given.pull and not given.checkout)
+    pull = given.pull or not given.push
+    for option, makes_sense, where in (
+        ("offline", given.checkout, "--checkout"),
+        ("nul", given.list, "--list"),
+        ("recheck", push, "a push"),
+        ("refetch", pull and not given.offline, "a pull"),
+        ("no_expand", pull and not given.checkout, "a pull"),
+        ("restore_missing", pull and not given.no_expand, "the fix-up of the working tree"),
+    ):
+        if getattr(given, option) and not makes_sense:
+            parser.error(f"{'-z' if option == 'nul' else '--' + option.replace('_', '-')} goes with {where}")
+    if selection in ("complete", "checkout"):
+        for option in ("ref", "include", "exclude") if selection == "complete" else ("ref",):
+            if getattr(given, option):
+                parser.error(f"--{option} does not go with --{selection}")
+    if given.timeout is not None and not 1 <= given.timeout <= 86400:
+        parser.error("--timeout is a number of seconds from 1 to 86400")
+    return given, Work(push, pull, selection)
+
+
+def remote_behind_refs(refs: list[str], remotes: Collection[str]) -> str | None:
+    """`--ref main origin`: the last word is taken off as the REMOTE where it is one, or can be no ref."""
+    if len(refs) > 1 and (refs[-1] in remotes or location.looks_like_location(refs[-1])):
+        return refs.pop()
+    return None

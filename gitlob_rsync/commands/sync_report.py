@@ -1,0 +1,150 @@
+"""What gitlob-sync prints: the list, the JSON object, or a summary line with what is missing or damaged."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+
+from gitlob_rsync import git, history
+from gitlob_rsync.commands.common import printable
+from gitlob_rsync.commands.sync_scopes import Result, Scopes
+from gitlob_rsync.config import Settings
+from gitlob_rsync.git import Repo
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.progress import Meter, size_text
+from gitlob_rsync.store import Store
+from gitlob_rsync.sync import Paths, Report, Syncer
+
+_MOST_PATHS = 5
+"""Paths shown of one binary; --json has all."""
+
+
+def print_list(repo: Repo, settings: Settings, scopes: Scopes, given: argparse.Namespace) -> None:
+    """One selected binary a line, by path: sha, size in bytes or -, and one path, quoted as git does without -z."""
+    store, shared = settings.store(repo), settings.shared()
+    chosen: Paths = {}
+    if scopes.complete and given.pull and scopes.remote:
+        with Syncer(repo, settings, scopes.remote, Meter("gitlob-sync")) as syncer:
+            chosen = syncer.everything()
+    elif scopes.complete:
+        chosen = {sha: [] for sha in store.shas()}
+    for scope in (scopes.push, scopes.pull):
+        if scope:
+            chosen |= history.references(repo, scope)
+    if scopes.complete and chosen:
+        chosen |= {s: p for s, p in history.references(repo, history.Committed()).items() if s in chosen}
+    rows = sorted(chosen.items(), key=lambda row: (row[1], row[0]))
+    if given.json:
+        listed = [
+            {"sha": sha, "size": size_of(sha, store, shared), "paths": [text(path) for path in paths]}
+            for sha, paths in rows
+        ]
+        json.dump({"selected": len(listed), "binaries": listed}, sys.stdout)
+        print()
+        return
+    end = b"\0" if given.nul else b"\n"
+    for sha, paths in rows:
+        path = paths[0] if paths else b"-"
+        size = size_of(sha, store, shared)
+        shown = path if given.nul else git.quote(path).encode()
+        sys.stdout.buffer.write(b"%s %s %s%s" % (sha.encode(), b"-" if size is None else b"%d" % size, shown, end))
+    sys.stdout.buffer.flush()
+
+
+def size_of(sha: Sha, store: Store, shared: Store | None) -> int | None:
+    for place in (store, shared):
+        if place and (meta := place.complete(sha)):
+            return meta.size
+    return None
+
+
+def text(path: bytes) -> str:
+    """A path as JSON can hold it; bytes that are no UTF-8 come as U+DC80 to U+DCFF (Python's surrogateescape)."""
+    return path.decode(errors="surrogateescape")
+
+
+def tell(result: Result, given: argparse.Namespace, meter: Meter) -> None:
+    """The result: JSON on stdout, or a summary on stderr; what is missing or damaged on stderr in any case."""
+    report = result.report
+    if given.json:
+        json.dump(as_json(result), sys.stdout)
+        print()
+    where = f" at {result.remote}" if result.remote else ""
+    for what, binaries in (("missing", report.missing), ("damaged", report.damaged)):
+        for sha, paths in binaries.items():
+            meter.warn(printable(f"{what}{where}: {sha} {_paths(paths)}"))
+    if (
+        result.pulled
+        and report.missing
+        and not result.pulled.transferred
+        and len(report.missing) == result.pulled.selected
+    ):
+        meter.warn(printable(f"nothing that was asked for is at {result.remote}: is this the right location?"))
+    if given.json:
+        return
+    for path, why in result.left_alone.items():
+        meter.detail(printable(f"left alone: {git.quote(path)} ({why})"))
+    meter.say(summary(result))
+
+
+def _paths(paths: list[bytes]) -> str:
+    if not paths:
+        return "(no commit names it)"
+    more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
+    return ", ".join(map(git.quote, paths[:_MOST_PATHS])) + more
+
+
+def _listed(binaries: Paths) -> list[dict[str, object]]:
+    return [{"sha": sha, "paths": [text(path) for path in paths]} for sha, paths in binaries.items()]
+
+
+def as_json(result: Result) -> dict[str, object]:
+    """The keys of spec/commands.md."""
+
+    def counts(report: Report) -> dict[str, object]:
+        return {
+            "selected": report.selected,
+            "present": report.present,
+            "transferred": report.transferred,
+            "bytes": report.bytes,
+        }
+
+    answer = counts(result.report)
+    answer["missing"] = _listed(result.report.missing)
+    answer["damaged"] = _listed(result.report.damaged)
+    answer |= {"expanded": result.expanded, "left_alone": len(result.left_alone), "seconds": result.seconds}
+    if result.pushed and result.pulled:
+        answer |= {"push": counts(result.pushed), "pull": counts(result.pulled)}
+    return answer
+
+
+def summary(result: Result) -> str:
+    """One line."""
+    parts = list(_directions(result))
+    if result.expanded or (result.pulled is None and result.pushed is None):
+        parts.append(f"{'would fill in' if result.dry_run else 'filled in'} {_files(result.expanded)}")
+    if result.left_alone:
+        parts.append(f"left alone {_files(len(result.left_alone))}")
+    if result.waiting and not result.report.missing:
+        parts.append(f"{_files(result.waiting)} still to come (gitlob-sync --checkout)")
+    if result.report.missing:
+        parts.append(f"missing {len(result.report.missing)}")
+    if result.report.damaged:
+        parts.append(f"damaged {len(result.report.damaged)}")
+    return "; ".join(parts)
+
+
+def _directions(result: Result) -> Iterable[str]:
+    for done, verb, would in (
+        (result.pushed, "pushed", "would push at most"),
+        (result.pulled, "pulled", "would pull"),
+    ):
+        if done:
+            size = "" if done.bytes is None else f" ({size_text(done.bytes)})"
+            yield f"{would if result.dry_run else verb} {done.transferred} of {done.selected} binaries{size}"
+            if done.absent:
+                yield f"{done.absent} of older commits are neither here nor there"
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"

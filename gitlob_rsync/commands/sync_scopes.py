@@ -1,0 +1,124 @@
+"""From gitlob-sync's options to what is selected, and the run itself."""
+
+import argparse
+import time
+from dataclasses import dataclass, field, replace
+
+from gitlob_rsync import age, git, worktree
+from gitlob_rsync.commands.sync_options import CONFIGURED, Work
+from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.errors import ExitCode, UsageError
+from gitlob_rsync.git import Repo
+from gitlob_rsync.history import Committed, Indexed, Recent, Window
+from gitlob_rsync.progress import Meter
+from gitlob_rsync.sync import Paths, Report, Syncer, merged
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """What each direction selects: None where it is not gone, or where it takes everything (`complete`)."""
+
+    remote: Remote | None
+    push: Committed | Recent | None
+    pull: Committed | Recent | Indexed | None
+    complete: bool
+
+    @classmethod
+    def of(cls, given: argparse.Namespace, work: Work, repo: Repo, settings: Settings) -> "Scopes":
+        """Raises UsageError for a remote or a pathspec that is none."""
+        remote = _remote(given, settings)
+        if work.selection == "complete":
+            return cls(remote, None, None, True)
+        own = git.pathspecs(given.include, given.exclude)
+        configured = git.pathspecs(settings.include, settings.exclude, top=True)
+        refs = tuple(given.ref)
+
+        def scope(selection: str) -> Committed | Recent | Indexed:
+            if selection == "committed":
+                return Committed(refs, pathspecs=tuple(own))
+            if selection == "checkout":
+                return Indexed(tuple(own))
+            window = settings.window
+            if given.window not in (None, CONFIGURED):
+                window = Window(*[age.parse(given.window)] * 3)
+            return Recent(window, time.time(), remote.name if remote else None, refs, tuple(own or configured))
+
+        push = scope(work.selection or "committed") if work.push else None
+        assert not isinstance(push, Indexed)
+        return cls(remote, push, scope(work.selection or "window") if work.pull else None, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All that a run did, to be told. `left_alone`: path -> why."""
+
+    report: Report
+    remote: Remote | None
+    dry_run: bool
+    pushed: Report | None = None
+    pulled: Report | None = None
+    expanded: int = 0
+    left_alone: dict[bytes, str] = field(default_factory=dict)
+    waiting: int = 0
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.INCOMPLETE if self.report.missing or self.report.damaged else ExitCode.DONE
+
+
+def _remote(given: argparse.Namespace, settings: Settings) -> Remote | None:
+    """The remote, which listing and working offline can do without."""
+    try:
+        return settings.remote(given.remote)
+    except UsageError:
+        if given.remote is None and (given.offline or (given.list and not (given.complete and given.pull))):
+            return None
+        raise
+
+
+def sync(
+    given: argparse.Namespace, work: Work, repo: Repo, settings: Settings, scopes: Scopes, meter: Meter
+) -> Result:  # fmt: skip
+    """Push, pull and fix up, as asked."""
+    pushed = pulled = None
+    if not given.offline:
+        assert scopes.remote
+        with Syncer(repo, settings, scopes.remote, meter) as syncer:
+            if work.push:
+                if scopes.push:
+                    pushed = syncer.push(scopes.push, recheck=given.recheck, dry_run=given.dry_run)
+                else:
+                    pushed = syncer.push_everything(dry_run=given.dry_run)
+            if work.pull:
+                if scopes.pull:
+                    pulled = syncer.pull(scopes.pull, refetch=given.refetch, dry_run=given.dry_run)
+                else:
+                    pulled = syncer.pull_everything(refetch=given.refetch, dry_run=given.dry_run)
+    done = [report for report in (pushed, pulled) if report]
+    report = merged(*done) if len(done) == 2 else done[0] if done else Report()
+    if not work.pull or given.no_expand or not repo.work_tree:
+        return Result(report, scopes.remote, given.dry_run, pushed, pulled)
+    # a damaged or missing binary that the checkout waits for is told once, with where it was looked for
+    own = git.pathspecs(given.include, given.exclude) if given.checkout else []
+    expansion = worktree.expand(
+        repo, settings.store(repo), settings.has_filter, meter,
+        restore_missing=given.restore_missing, dry_run=given.dry_run, pathspecs=own,
+    )  # fmt: skip
+    waiting = sum(map(len, expansion.missing.values()))
+    report = _with_files(report, expansion, asked=given.checkout)
+    return Result(
+        report, scopes.remote, given.dry_run, pushed, pulled, expansion.expanded, expansion.left_alone, waiting
+    )
+
+
+def _with_files(report: Report, expansion: worktree.Expansion, *, asked: bool) -> Report:
+    """Add what the fix-up could not fill in. Files left out by a window or a filter are missing only if --checkout
+    asked for them."""
+
+    def joined(one: Paths, other: Paths) -> Paths:
+        return one | {sha: paths for sha, paths in other.items() if not one.get(sha)}
+
+    damaged = joined(report.damaged, expansion.damaged)
+    missing = joined(report.missing, expansion.missing) if asked else report.missing
+    return replace(report, damaged=damaged, missing={s: p for s, p in missing.items() if s not in damaged})

@@ -1,0 +1,270 @@
+"""What is configured, read once from git's configuration and from a team's tracked `.gitlobconfig`."""
+
+import os
+import re
+import shlex
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha1
+
+from gitlob_rsync import age, location
+from gitlob_rsync.age import DAY
+from gitlob_rsync.errors import ToolError, UsageError
+from gitlob_rsync.git import Repo
+from gitlob_rsync.history import Window
+from gitlob_rsync.location import Location
+from gitlob_rsync.store import Sharing, Store
+
+TEAM_FILE = ".gitlobconfig"
+_TEAM_KEYS = re.compile(
+    r"remote\..+\.git-lob-(path|provider)\Z|git-lob\.fetch-(include|exclude|refs|commits-head|commits-other)\Z",
+    re.DOTALL,
+)
+_REMOTE_KEY = re.compile(r"remote\.(.+)\.git-lob-(path|provider)\Z", re.DOTALL)
+_BWLIMIT = re.compile(r"\d+(\.\d+)?([kmgtp]?b?|[kmgtp]ib)\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A store elsewhere. `name` is that of the git remote it belongs to, None for a location given by hand."""
+
+    name: str | None
+    location: Location
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.location})" if self.name else str(self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    key: str
+    text: str
+    origin: str
+
+    def wrong(self, why: str) -> UsageError:
+        return UsageError(f"{self.key} = {self.text!r} in {self.origin}: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it, checked. `include` and `exclude` are pathspecs counted from the top; `warnings` are for the user."""
+
+    remotes: dict[str, Remote] = field(default_factory=dict)
+    wrong_remotes: dict[str, UsageError] = field(default_factory=dict)
+    tracked_remote: str | None = None
+    window: Window = field(default_factory=lambda: Window(30 * DAY, 7 * DAY, 0))
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    shared_store: str | None = None
+    sharing: Sharing = field(default_factory=Sharing)
+    timeout: int = 120
+    bwlimit: str | None = None
+    fsync: bool = True
+    ssh_command: str | None = None
+    has_filter: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, repo: Repo) -> "Settings":
+        """Raises UsageError for a value out of range, naming key, value and file."""
+        values: dict[str, _Value] = {}
+        warnings: list[str] = []
+        for value in _team_values(repo):
+            if _TEAM_KEYS.match(value.key):
+                values[value.key] = value
+            else:
+                warnings.append(f"{value.key} in {value.origin} is ignored: a tracked file may not set it")
+        for value in _parse(repo.run("config", "-z", "--list", "--show-origin"), None):
+            values[value.key] = value
+        return cls._from(repo, values, warnings)
+
+    @classmethod
+    def _from(cls, repo: Repo, values: dict[str, _Value], warnings: list[str]) -> "Settings":
+        remotes: dict[str, Remote] = {}
+        wrong: dict[str, UsageError] = {}
+        for key, value in values.items():
+            if (found := _REMOTE_KEY.match(key)) and found[2] == "path":
+                provider = values.get(f"remote.{found[1]}.git-lob-provider")
+                try:
+                    remotes[found[1]] = _remote(repo, found[1], value, provider)
+                except UsageError as error:
+                    wrong[found[1]] = error  # matters only to who uses this remote
+            elif found and f"remote.{found[1]}.git-lob-path" not in values:
+                lone = _wrong_provider(value) or value.wrong(f"there is no remote.{found[1]}.git-lob-path beside it")
+                wrong[found[1]] = lone
+
+        def text(key: str) -> str | None:
+            return values[key].text if key in values else None
+
+        def window_age(key: str, default: float) -> float:
+            if key not in values:
+                return default
+            try:
+                return age.parse(values[key].text)
+            except ValueError as error:
+                raise values[key].wrong(str(error)) from None
+
+        branch = repo.run("symbolic-ref", "-q", "HEAD", ok=(0, 1)).decode(errors="surrogateescape").strip()
+        tracked = f"branch.{branch.removeprefix('refs/heads/')}.remote"
+        shared = text("git-lob.sharedstore")
+        return cls(
+            remotes=remotes,
+            wrong_remotes=wrong,
+            tracked_remote=text(tracked),
+            window=Window(
+                window_age("git-lob.fetch-refs", 30 * DAY),
+                window_age("git-lob.fetch-commits-head", 7 * DAY),
+                window_age("git-lob.fetch-commits-other", 0),
+            ),
+            include=_split(text("git-lob.fetch-include")),
+            exclude=_split(text("git-lob.fetch-exclude")),
+            shared_store=os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(shared)) if shared else None,
+            sharing=_sharing(values.get("core.sharedrepository")),
+            timeout=_timeout(values.get("git-lob.timeout")),
+            bwlimit=bwlimit(values["git-lob.bwlimit"].text, values["git-lob.bwlimit"].wrong)
+            if "git-lob.bwlimit" in values
+            else None,
+            fsync=_boolean(values.get("git-lob.fsync"), True),
+            ssh_command=_ssh_command(text("core.sshcommand")),
+            has_filter=bool(text("filter.lob.clean") or text("filter.lob.process")),
+            warnings=tuple(warnings),
+        )
+
+    def remote(self, word: str | None) -> Remote:
+        """The remote that the user named, or else the default one: the tracked one, origin, or the only one that has a
+        store. Raises UsageError where there is none."""
+        if word is None:
+            for name in (self.tracked_remote, "origin", *(self.remotes if len(self.remotes) == 1 else ())):
+                if name in self.wrong_remotes:
+                    raise self.wrong_remotes[name]
+                if name in self.remotes:
+                    return self.remotes[name]
+            if self.wrong_remotes:
+                raise next(iter(self.wrong_remotes.values()))
+            names = ", ".join(self.remotes)
+            raise UsageError(
+                f"name one of the remotes that have a store: {names}" if names else "no remote has a store",
+                "" if names else "gitlob-setup origin LOCATION configures one; or name a location",
+            )
+        if word in self.wrong_remotes:
+            raise self.wrong_remotes[word]
+        if word in self.remotes:
+            return self.remotes[word]
+        if not location.looks_like_location(word) and not word.startswith("-") and not os.path.isdir(word):
+            raise UsageError(
+                f"{word!r} is neither a remote with a store nor a location",
+                f"gitlob-setup {word} LOCATION gives a remote a store; a location is {location.FORMS}",
+            )
+        place = location.parse(word)
+        named = [remote for remote in self.remotes.values() if remote.location == place]
+        return named[0] if named else Remote(None, place)
+
+    def store(self, repo: Repo) -> Store:
+        """The local store, common to all worktrees."""
+        return Store(os.path.join(repo.folder, "content"), self.sharing)
+
+    def shared(self) -> Store | None:
+        """The store that several repositories of this machine share, where one is configured."""
+        return Store(self.shared_store, self.sharing) if self.shared_store else None
+
+
+def client_name(repo: Repo) -> str:
+    """A name for this clone, the same at every run: 12 hexadecimal digits."""
+    who = f"{socket.gethostname()}\0{repo.common_dir}".encode(errors="surrogateescape")
+    return sha1(who, usedforsecurity=False).hexdigest()[:12]
+
+
+def _parse(listing: bytes, origin: str | None) -> Iterator[_Value]:
+    """Of `git config -z --list [--show-origin]`: ORIGIN NUL KEY LF VALUE NUL; a key alone means true."""
+    fields = iter(os.fsdecode(listing).split("\0")[:-1])
+    for part in fields:
+        where = origin or part.removeprefix("file:")
+        key, newline, text = (part if origin else next(fields)).partition("\n")
+        yield _Value(key, text if newline else "true", where)
+
+
+def _team_values(repo: Repo) -> list[_Value]:
+    """The tracked file, from the working tree or else from HEAD; never followed into what it includes."""
+    path = os.path.join(repo.work_tree, TEAM_FILE) if repo.work_tree else None
+    try:
+        if path and os.path.isfile(path) and not os.path.islink(path):
+            listing = repo.run("config", "-z", "--list", "--no-includes", "--file", path)
+        elif repo.resolve("HEAD") and repo.existing([f"HEAD:{TEAM_FILE}"]):
+            listing = repo.run("config", "-z", "--list", "--no-includes", "--blob", f"HEAD:{TEAM_FILE}")
+        else:
+            return []
+    except ToolError as error:
+        raise UsageError(f"{TEAM_FILE} cannot be read: {error}", "mend the file") from None
+    return list(_parse(listing, TEAM_FILE))
+
+
+def _wrong_provider(provider: _Value) -> UsageError | None:
+    if provider.text in ("rsync", "filesystem"):
+        return None
+    return provider.wrong("this provider is not supported; it can be rsync or filesystem")
+
+
+def _remote(repo: Repo, name: str, path: _Value, provider: _Value | None) -> Remote:
+    if provider and (unsupported := _wrong_provider(provider)):
+        raise unsupported
+    try:
+        place = location.parse(path.text, repo.work_tree or repo.git_dir)
+    except UsageError as error:
+        raise path.wrong(error.line()) from None
+    if provider and provider.text == "filesystem" and place.kind is not location.Kind.PATH:
+        raise path.wrong("with the provider filesystem it must be a path")
+    return Remote(name, place)
+
+
+def _ssh_command(configured: str | None) -> str | None:
+    """git's own choice of ssh, as a shell command (git(1), GIT_SSH_COMMAND)."""
+    program = os.environ.get("GIT_SSH")
+    return os.environ.get("GIT_SSH_COMMAND") or configured or (shlex.quote(program) if program else None)
+
+
+def _split(text: str | None) -> tuple[str, ...]:
+    """git-lob separates pathspecs by commas."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def bwlimit(text: str, wrong: Callable[[str], UsageError]) -> str:
+    """Check a rate as rsync takes it (KiB a second, or with a suffix). `wrong` makes the error to raise."""
+    if not _BWLIMIT.match(text):
+        raise wrong("a rate is a number of KiB a second, or with a suffix like 500k or 1.5m")
+    return text
+
+
+def _timeout(value: _Value | None) -> int:
+    if value is None:
+        return 120
+    if not re.fullmatch(r"\d{1,5}", value.text) or not 1 <= int(value.text) <= 86400:
+        raise value.wrong("it must be a number of seconds from 1 to 86400")
+    return int(value.text)
+
+
+def _boolean(value: _Value | None, default: bool) -> bool:
+    """As git reads one (git-config(1), "Values")."""
+    if value is None:
+        return default
+    text = value.text.lower()
+    if text in ("true", "yes", "on", "1"):
+        return True
+    if text in ("false", "no", "off", "0", ""):
+        return False
+    raise value.wrong("it must be true or false")
+
+
+def _sharing(value: _Value | None) -> Sharing:
+    """core.sharedRepository (git-config(1))."""
+    text = value.text.lower() if value else "false"
+    if text in ("umask", "false", "no", "off", "0", ""):
+        return Sharing()
+    if text in ("group", "true", "yes", "on", "1"):
+        return Sharing(0o660)
+    if text in ("all", "world", "everybody", "2", "3"):
+        return Sharing(0o664)
+    assert value
+    if re.fullmatch(r"0[0-7]{3}", text) and int(text, 8) & 0o600 == 0o600:
+        return Sharing(int(text, 8) & 0o666, exact=True)
+    raise value.wrong("git knows umask, group, all or 0xxx here")

@@ -1,0 +1,58 @@
+"""What can go wrong, and the exit code that says so.
+
+    GitlobError               1  failed
+      UsageError              2  wrong usage or configuration; nothing was done
+      ToolError               1  git or rsync failed in a way that is not the user's doing
+      RemoteError             4  the remote cannot be reached or broke off
+      Interrupted       128 + n  a signal asked us to stop
+
+Each class owns its exit code (the table of spec/commands.md, repeated in every manual page). Code 3, "finished, but
+binaries are missing or damaged", is not an error: it is read off a report. Code 70 is whatever is not in this tree.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    REMOTE = 4
+    BUG = 70
+    INTERRUPTED = 130
+
+
+class GitlobError(Exception):
+    """An expected failure: one line that names the thing and the place, and in `hint` the way out."""
+
+    exit_code: int = ExitCode.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def line(self) -> str:
+        """The message and its way out, as one line: what a tool quoted is folded into it."""
+        text = f"{self} ({self.hint})" if self.hint else str(self)
+        return " ".join(text.split())
+
+
+class UsageError(GitlobError):
+    exit_code = ExitCode.USAGE
+
+
+class ToolError(GitlobError):
+    pass
+
+
+class RemoteError(GitlobError):
+    exit_code = ExitCode.REMOTE
+
+
+class Interrupted(GitlobError):
+    """Raised from a signal handler, so that every `with` and `finally` on the way out does its work."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__("interrupted", "run it again: it goes on where it stopped")
+        self.exit_code = 128 + signum

@@ -1,0 +1,186 @@
+"""The repository, found once, and small verbs over git's plumbing. All output that holds paths is read NUL-separated."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from gitlob_rsync import placeholder, process
+from gitlob_rsync.errors import ToolError, UsageError
+from gitlob_rsync.placeholder import Sha
+
+OLDEST = (2, 25)
+"""The oldest git that has all that is used here."""
+
+EMPTY_TREE = {
+    "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+}
+REGULAR = (b"100644", b"100755")
+"""The modes of a blob that can be a placeholder: a symbolic link of 49 bytes is none."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """A repository as seen from one folder of it. Paths are absolute; `work_tree` is None in a bare one."""
+
+    git_dir: str
+    common_dir: str
+    work_tree: str | None
+    cwd: str
+    object_format: str
+    shallow: bool
+    env: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def discover(cls) -> "Repo":
+        """Find the repository of the current folder as git does. Raises UsageError where there is none."""
+        git, env = process.tool("git"), process.clean_env()
+        try:
+            said = process.run(
+                [git, "rev-parse", "--is-inside-work-tree", "--is-shallow-repository", "--show-object-format",
+                 "--absolute-git-dir", "--git-common-dir"],
+                env=env,
+            )  # fmt: skip
+        except ToolError as error:
+            text = str(error)
+            if "not a git repository" in text:
+                raise UsageError(f"{os.getcwd()} is not in a git repository", "cd into one") from None
+            check_version()
+            raise UsageError(f"git cannot open the repository: {text}") from None
+        lines = os.fsdecode(said).split("\n")[:-1]
+        if len(lines) != 5:
+            raise UsageError(f"{os.getcwd()}: a repository whose folder has a newline in its name cannot be used")
+        inside, shallow, object_format, git_dir, common_dir = lines
+        common_dir = os.path.abspath(common_dir)
+        env["GIT_DIR"] = git_dir
+        if "GIT_INDEX_FILE" in env:
+            env["GIT_INDEX_FILE"] = os.path.abspath(env["GIT_INDEX_FILE"])
+        work_tree = None
+        if inside == "true":
+            top = process.run([git, "rev-parse", "--show-toplevel"], env=process.clean_env())
+            work_tree = env["GIT_WORK_TREE"] = os.fsdecode(top)[:-1]
+        return cls(git_dir, common_dir, work_tree, os.getcwd(), object_format, shallow == "true", env)
+
+    @property
+    def folder(self) -> str:
+        """Ours in the repository: `<git common dir>/git-lob`, shared by all its worktrees."""
+        return os.path.join(self.common_dir, "git-lob")
+
+    @property
+    def index(self) -> Path:
+        return Path(self.env.get("GIT_INDEX_FILE") or os.path.join(self.git_dir, "index"))
+
+    def argv(self, *args: str) -> list[str]:
+        return [process.tool("git"), *args]
+
+    def run(self, *args: str, input: bytes = b"", ok: tuple[int, ...] = (0,)) -> bytes:
+        """Run git in the user's folder (pathspecs count from there); returns its stdout. Raises ToolError."""
+        return process.run(self.argv(*args), env=self.env, cwd=self.cwd, input=input, ok=ok)
+
+    def resolve(self, revision: str) -> str | None:
+        """The commit that a revision names, tags peeled; None where it names none."""
+        out = self.run("rev-parse", "-q", "--verify", "--end-of-options", revision + "^{commit}", ok=(0, 1, 128))
+        return out.decode().strip() or None
+
+    def existing(self, names: Iterable[str]) -> list[str]:
+        """Of objects by name, those that are here, as full object names, in order."""
+        asked = "".join(f"{name}\n" for name in names).encode()
+        said = self.run("cat-file", "--batch-check=%(objectname)", input=asked)
+        return [line.decode() for line in said.splitlines() if b" " not in line]
+
+
+def check_version() -> None:
+    """Raises UsageError where the system's git is older than OLDEST."""
+    said = process.run([process.tool("git"), "version"], env=process.clean_env()).decode(errors="replace")
+    found = re.search(r"(\d+)\.(\d+)", said)
+    if not found or (int(found[1]), int(found[2])) < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise UsageError(f"git is too old: {said.strip()}", f"install git {wanted} or later")
+
+
+def quote(path: bytes) -> str:
+    """A path as git prints it: as it is where that is one plain line, else in double quotes with C's escapes."""
+    try:
+        text = path.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if text and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    named = {7: "a", 8: "b", 9: "t", 10: "n", 11: "v", 12: "f", 13: "r", 34: '"', 92: "\\"}
+    return '"' + "".join(
+        f"\\{named[c]}" if c in named else chr(c) if 32 <= c < 127 else f"\\{c:03o}" for c in path
+    ) + '"'  # fmt: skip
+
+
+def pathspecs(include: Iterable[str], exclude: Iterable[str], *, top: bool = False) -> list[str]:
+    """git's pathspecs for "these, without those", empty for "everything". `top`: counted from the top, as in a file.
+
+    Raises UsageError for one that already excludes.
+    """
+
+    def with_magic(spec: str, *words: str) -> str:
+        if spec.startswith((":!", ":^")):
+            raise UsageError(f"pathspec {spec!r} excludes already", "write it with --exclude and without the mark")
+        if spec.startswith(":("):
+            own, closed, rest = spec[2:].partition(")")
+            if not closed:
+                raise UsageError(f"pathspec {spec!r}: its magic is not closed by a parenthesis")
+            return f":({','.join([*words, own] if own else words)}){rest}"
+        if spec.startswith(":/"):
+            spec, words = spec[2:], tuple(dict.fromkeys([*words, "top"]))
+        return f":({','.join(words)}){spec}" if words else spec
+
+    always = ["top"] if top else []
+    included = [with_magic(spec, *always) for spec in include]
+    excluded = [with_magic(spec, *always, "exclude") for spec in exclude]
+    if excluded and not included:
+        included = [":(top)"]
+    return included + excluded
+
+
+def placeholders(repo: Repo, entries: Iterable[tuple[str, T]]) -> Iterator[tuple[Sha, str, T]]:
+    """Of (blob, anything) pairs, those whose blob is a placeholder, as (the binary's sha, blob, anything), in order.
+
+    Only blobs of a placeholder's size are read. Raises ToolError where a blob is missing: the answer would lack
+    something.
+    """
+    size_of = repo.argv("cat-file", "--batch-check=%(objectsize)")
+    content_of = repo.argv("cat-file", "--batch")
+    with (
+        process.Conversation(size_of, env=repo.env, cwd=repo.cwd) as sizes,
+        process.Conversation(content_of, env=repo.env, cwd=repo.cwd) as contents,
+    ):
+        for batch in _batches(entries):
+            answers = sizes.ask("".join([f"{blob}\n" for blob, _ in batch]).encode())
+            small = [entry for entry in batch if _size(answers.readline(), entry[0], sizes) == placeholder.SIZE]
+            answers = contents.ask("".join([f"{blob}\n" for blob, _ in small]).encode())
+            for blob, extra in small:
+                answers.readline()
+                sha = placeholder.decode(answers.read(placeholder.SIZE + 1)[:-1])
+                if sha:
+                    yield sha, blob, extra
+
+
+def _size(answer: bytes, blob: str, asked: process.Conversation) -> int:
+    if not answer:
+        raise asked.broke_off()
+    if not answer.strip().isdigit():
+        raise ToolError(f"git object {blob} is missing: the repository is damaged", "git fsck says more")
+    return int(answer)
+
+
+def _batches(entries: Iterable[tuple[str, T]]) -> Iterator[list[tuple[str, T]]]:
+    """Few enough at a time that the answers to all fit into a pipe, even with contents (64 KiB; Conversation)."""
+    batch: list[tuple[str, T]] = []
+    for entry in entries:
+        batch.append(entry)
+        if len(batch) == 300:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,116 @@
+"""Where a store is: the forms of a location that rsync knows, read apart and put together again.
+
+path, host:path, user@host:path, ssh://user@host:port/path, rsync://user@host:port/module/path, user@host::module/path.
+Everything here may come from a tracked file, so nothing that could be taken for an option gets through.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from gitlob_rsync.errors import UsageError
+
+FORMS = "PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST/MODULE/PATH or HOST::MODULE/PATH"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HOST = r"(?P<user>[^@:/\s\-][^@:/\s]*@)?(?P<host>\[[0-9a-fA-F:.%]+\]|[^@:/\s\-\[][^@:/\s\[\]]*)"
+_URL = re.compile(rf"(?P<scheme>ssh|rsync)://{_HOST}(?::(?P<port>\d+))?/(?P<path>.*)\Z")
+_REMOTE = re.compile(rf"{_HOST}:(?P<double>:)?(?P<path>.*)\Z")
+
+
+class Kind(Enum):
+    PATH = "path"
+    SSH = "ssh"
+    DAEMON = "daemon"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """The root of a store. `path` is absolute for a PATH, `module/path` for a DAEMON, as given for SSH."""
+
+    kind: Kind
+    path: str
+    host: str = ""
+    port: int | None = None
+
+    def __str__(self) -> str:
+        """In the form that people read, and that names the same place from every folder."""
+        if self.kind is Kind.PATH:
+            return self.path
+        if self.kind is Kind.DAEMON:
+            return self.rsync_argument().rstrip("/")
+        if self.port is not None:
+            path = self.path if self.path.startswith("/") else f"/~/{self.path}"
+            return f"ssh://{self.host}:{self.port}{path}"
+        return f"{self.host}:{self.path}"
+
+    def rsync_argument(self) -> str:
+        """The root as rsync's argument, with the trailing slash that means "what is inside"."""
+        root = self.path.rstrip("/") + "/"
+        if self.kind is Kind.PATH:
+            return root
+        if self.kind is Kind.SSH:
+            # the far shell must not take a folder called -x for an option of its rsync
+            return f"{self.host}:{'./' if root.startswith('-') else ''}{root}"
+        port = f":{self.port}" if self.port is not None else ""
+        return f"rsync://{self.host}{port}/{root}"
+
+
+def looks_like_location(text: str) -> bool:
+    """Whether `text` can only be meant as a location: no remote and no ref has such a name."""
+    return ":" in text or text.startswith(("/", "./", "../", "~")) or text in (".", "..")
+
+
+def parse(text: str, base: str | None = None) -> Location:
+    """Read a location; a relative path is taken from `base` (by default the current folder). Raises UsageError."""
+
+    def refuse(why: str) -> UsageError:
+        return UsageError(f"location {text!r}: {why}", f"a location is {FORMS}")
+
+    if _CONTROL.search(text):
+        raise refuse("it has control characters in it")
+    if not text.strip():
+        raise refuse("it is empty")
+    if text.startswith("-"):
+        raise refuse("it begins with a dash; write ./ before the name of a folder")
+    if "://" in text and not text.startswith("file://"):
+        return _parse_url(text, refuse)
+    head = text.partition("/")[0]
+    if ":" in head and not text.startswith("file://"):
+        return _parse_remote(text, refuse)
+    path = text.removeprefix("file://")
+    path = os.path.normpath(os.path.join(base or os.getcwd(), os.path.expanduser(path)))
+    return Location(Kind.PATH, path)
+
+
+def _parse_url(text: str, refuse: Callable[[str], UsageError]) -> Location:
+    found = _URL.match(text)
+    if not found:
+        raise refuse("it is no URL that rsync knows (ssh://HOST/PATH or rsync://HOST/MODULE/PATH)")
+    port = int(found["port"]) if found["port"] else None
+    if port is not None and not 0 < port < 65536:
+        raise refuse(f"there is no port {port}")
+    host = (found["user"] or "") + found["host"]
+    path = found["path"]
+    if found["scheme"] == "ssh":
+        path = path[2:] if path.startswith("~/") else "/" + path
+        if not path.strip("/"):
+            raise refuse("it names no folder")
+        return Location(Kind.SSH, path, host, port)
+    if not path.strip("/") or path.startswith("/"):
+        raise refuse("it names no module")
+    return Location(Kind.DAEMON, path, host, port)
+
+
+def _parse_remote(text: str, refuse: Callable[[str], UsageError]) -> Location:
+    found = _REMOTE.match(text)
+    if not found:
+        raise refuse("its host is not one (a folder with a colon in its name is written ./NAME)")
+    path = found["path"]
+    if not path.strip("/"):
+        raise refuse("it names no module" if found["double"] else "it names no folder")
+    if found["double"]:
+        return Location(Kind.DAEMON, path.lstrip("/"), (found["user"] or "") + found["host"])
+    return Location(Kind.SSH, path, (found["user"] or "") + found["host"])

@@ -1,0 +1,29 @@
+"""The placeholder that git keeps in a binary's stead: the only file that knows its text.
+
+It is `git-lob: ` and the 40 hexadecimal digits of the SHA-1 of the content: 49 bytes, no newline. Anything longer or
+shorter is content like any other (spec/store-format.md).
+"""
+
+import re
+from typing import NewType
+
+Sha = NewType("Sha", str)
+"""40 lowercase hexadecimal digits: the SHA-1 of a binary's whole content."""
+
+PREFIX = b"git-lob: "
+SIZE = len(PREFIX) + 40
+
+_SHA = re.compile(rb"[0-9a-fA-F]{40}\Z")
+
+
+def encode(sha: Sha) -> bytes:
+    """The 49 bytes that stand for the binary `sha`."""
+    return PREFIX + sha.encode()
+
+
+def decode(content: bytes) -> Sha | None:
+    """The binary that `content` stands for, or None where it is not exactly a placeholder. Upper-case digits count."""
+    if len(content) != SIZE or not content.startswith(PREFIX):
+        return None
+    digits = content[len(PREFIX) :]
+    return Sha(digits.decode().lower()) if _SHA.match(digits) else None

@@ -1,0 +1,153 @@
+"""Running other programs: one at a time, joined by kernel pipes, or asked questions one after the other.
+
+Every exit code of every process is looked at: a scan whose first process died still prints plausible results.
+rsync alone is run elsewhere (rsync.py).
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+
+from gitlob_rsync.errors import ToolError, UsageError
+
+_SCRUBBED = (
+    "GIT_EXTERNAL_DIFF",
+    "GIT_DIFF_OPTS",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+    "GIT_PREFIX",
+    "GIT_PAGER",
+    "RSYNC_ICONV",
+    "RSYNC_OLD_ARGS",
+    "RSYNC_PROTECT_ARGS",
+    "RSYNC_PARTIAL_DIR",
+)
+
+
+def tool(name: str) -> str:
+    """The absolute path of a program on PATH. A folder named relative to the current one is never looked into.
+
+    Raises UsageError where there is none.
+    """
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(folder, name)
+        if os.path.isabs(folder) and os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise UsageError(f"{name} is not installed", f"install {name} or put its folder on PATH")
+
+
+def clean_env(**own: str) -> dict[str, str]:
+    """Our environment, without what would change the meaning of a command, in the C locale, never prompting."""
+    env = {name: value for name, value in os.environ.items() if name not in _SCRUBBED}
+    return env | {"LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never"} | own
+
+
+def _describe(argv: Sequence[str], code: int, stderr: bytes) -> ToolError:
+    said = stderr.decode(errors="replace").strip().splitlines()
+    verb = next((word for word in argv[1:] if not word.startswith("-")), "")
+    ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return ToolError(f"{os.path.basename(argv[0])} {verb} failed ({ended}): {said[-1] if said else 'it said nothing'}")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | None = None,
+    input: bytes = b"",
+    ok: Sequence[int] = (0,),
+) -> bytes:
+    """Run to the end and return what it wrote to stdout. Raises ToolError for an exit code that is not in `ok`."""
+    done = subprocess.run(argv, env=env, cwd=cwd, input=input, capture_output=True, check=False)
+    if done.returncode not in ok:
+        raise _describe(argv, done.returncode, done.stderr)
+    return done.stdout
+
+
+@contextmanager
+def pipeline(
+    *argvs: Sequence[str], env: Mapping[str, str], cwd: str | None = None, stdin: IO[bytes] | None = None
+) -> Iterator[IO[bytes]]:
+    """Join processes by kernel pipes and yield the last one's stdout. `stdin` is a real file, read from its position.
+
+    Leaving the block waits for all of them; raises ToolError where one failed. An exception in the block ends them.
+    """
+    processes: list[subprocess.Popen[bytes]] = []
+    errors: list[IO[bytes]] = []
+    feed: Any = stdin if stdin is not None else subprocess.DEVNULL
+    try:
+        for argv in argvs:
+            errors.append(tempfile.TemporaryFile())
+            processes.append(
+                subprocess.Popen(argv, env=env, cwd=cwd, stdin=feed, stdout=subprocess.PIPE, stderr=errors[-1])
+            )
+            if len(processes) > 1:
+                feed.close()  # so that the writer sees the end of its reader
+            feed = processes[-1].stdout
+        yield feed
+        feed.close()
+        for argv, process, stderr in zip(argvs, processes, errors, strict=True):
+            if process.wait():
+                stderr.seek(0)
+                raise _describe(argv, process.returncode, stderr.read())
+    finally:
+        for process in processes:
+            if process.stdout:
+                process.stdout.close()
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        for stderr in errors:
+            stderr.close()
+
+
+class Conversation:
+    """A process that answers lines with lines, in order. Use it in a `with` block.
+
+    Nobody may say more than a pipe holds (64 KiB) before listening: `ask` takes care of neither side getting stuck only
+    while questions and answers of one call stay below that.
+    """
+
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None = None) -> None:
+        self._argv = argv
+        self._errors = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+        )
+
+    def __enter__(self) -> "Conversation":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._process.kill()
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.stdout.close()
+        code = self._process.wait()
+        if kind is None and code:
+            raise self._failed()
+        self._errors.close()
+
+    def _failed(self) -> ToolError:
+        self._errors.seek(0)
+        return _describe(self._argv, self._process.wait(), self._errors.read())
+
+    def ask(self, questions: bytes) -> IO[bytes]:
+        """Send whole lines; returns where their answers are read."""
+        assert self._process.stdin and self._process.stdout
+        try:
+            self._process.stdin.write(questions)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failed() from None
+        return self._process.stdout
+
+    def broke_off(self) -> ToolError:
+        """What to raise where an answer ended early."""
+        return self._failed()

@@ -1,0 +1,339 @@
+"""The system's rsync: the only file that knows one of its flags or exit codes, and the only user of `sh`.
+
+What the flags are for was found out by experiment, with versions from 3.1.3 to 3.5.0:
+- names go in as a NUL-separated list on standard input, a real file, so that no thread feeds it and nothing can deadlock;
+- --trust-sender, because newer clients check each name that comes against the whole list, which is quadratic; what comes
+  goes into a staging folder, without links or devices, and is believed only after it was hashed;
+- --partial-dir keeps a chunk that was cut off for the next run, where --partial or --inplace would leave it under its
+  final name; --size-only mends a file of a wrong size and leaves one of the right size alone (sizes are checked here);
+- --no-perms --chmod=ugo=rwX lets the umask of the receiving side rule; --fsync has what a push reports survive a crash.
+"""
+
+import os
+import re
+import select
+import shlex
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from gitlob_rsync import process
+from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError
+from gitlob_rsync.location import Kind, Location
+from gitlob_rsync.progress import Meter
+from gitlob_rsync.store import NAME
+
+OLDEST = (3, 1, 3)
+CONNECT_SECONDS = 20
+_NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender": (3, 2, 5)}
+"""Options and the version that brought them. The first two must be known to the remote's rsync too."""
+
+_ITEM = re.compile(rb"([<>ch.*][fdLDS][^|]{9})\|(\d+)\|(\d+)\|(.*)\Z", re.DOTALL)
+_TOTAL = re.compile(rb" *(\d+) +\d+%")
+_FORMAT = "--out-format=%i|%l|%b|%n"
+
+
+class NotAStore(UsageError):
+    """There is no such folder at the remote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to transfer. `timeout` in seconds without progress; `bwlimit` as rsync takes it; `ssh_command` as git has it,
+    a shell command; `client` names this clone at the remote, so that two clones do not share one partial folder."""
+
+    timeout: int
+    client: str
+    bwlimit: str | None = None
+    fsync: bool = True
+    ssh_command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    code: int
+    items: list[tuple[str, int]]
+    stderr: str
+
+
+def local_version() -> tuple[int, ...]:
+    """The version of the rsync on PATH. Raises UsageError where it is none that will do."""
+    out = process.run([process.tool("rsync"), "--version"], env=process.clean_env()).decode(errors="replace")
+    first = out.partition("\n")[0]
+    if first.startswith("openrsync"):
+        raise UsageError(
+            f"the rsync on PATH is {first}", "it cannot read file lists: install rsync from rsync.samba.org"
+        )
+    found = re.match(r"rsync\s+version v?(\d+)\.(\d+)\.(\d+)", first)
+    version = tuple(map(int, found.groups())) if found else ()
+    if version < OLDEST:
+        raise UsageError(f"rsync is too old: {first}", f"install rsync {'.'.join(map(str, OLDEST))} or later")
+    return version
+
+
+def transport(location: Location, version: tuple[int, ...], timeout: int, ssh: str | None) -> list[str]:
+    """The options that reach a location; `ssh` is the value of -e."""
+    if location.kind is Kind.DAEMON:
+        return [f"--timeout={timeout}", f"--contimeout={min(timeout, CONNECT_SECONDS)}", "--no-motd"]
+    args = [f"--timeout={timeout}"]
+    if location.kind is Kind.SSH:
+        assert ssh
+        args += ["-e", ssh]
+        if version < (3, 2, 4) and re.search(r"[^\w@%+=:,./-]", location.path):
+            args.append("--protect-args")  # newer ones escape what the far shell would expand
+    return args
+
+
+def known(version: tuple[int, ...], lacking: Iterable[str], *flags: str) -> list[str]:
+    """Of flags that not every rsync knows, those that both sides do."""
+    return [flag for flag in flags if version >= _NOT_EVERYWHERE[flag] and flag not in lacking]
+
+
+_FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-perms", "--chmod=ugo=rwX", "--no-h", _FORMAT)
+
+
+def fetch_args(version: tuple[int, ...], lacking: Iterable[str], partial: str) -> list[str]:
+    return [*_FILES, "--no-relative", "--size-only", "--ignore-missing-args", "--info=progress2",
+            f"--partial-dir={partial}", *known(version, lacking, "--trust-sender")]  # fmt: skip
+
+
+def send_args(version: tuple[int, ...], lacking: Iterable[str], client: str, fsync: bool) -> list[str]:
+    durable = ["--fsync"] if fsync else []
+    return [*_FILES, "--size-only", "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
+            *known(version, lacking, "--mkpath", *durable)]  # fmt: skip
+
+
+def look_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[str]:
+    return ["--dry-run", *_FILES, "--ignore-missing-args", *known(version, lacking, "--trust-sender")]
+
+
+def list_args() -> list[str]:
+    hex3 = "[0-9a-f]" * 3
+    kept = [f"/{hex3}/", f"/{hex3}/{hex3}/", f"/{hex3}/{hex3}/[0-9a-f]*_meta", f"/{hex3}/{hex3}/[0-9a-f]*_[0-9]*"]
+    return ["--dry-run", "--recursive", "--no-h", _FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+class Session:
+    """Transfers with the store at one location, until `close`. Files are given and returned by name, with their sizes
+    in bytes."""
+
+    def __init__(self, location: Location, options: Options, meter: Meter) -> None:
+        self.location = location
+        self._options = options
+        self._meter = meter
+        self._version = local_version()
+        self._lacking: set[str] = set()  # what the remote's rsync turned out not to know
+        self._scratch = tempfile.mkdtemp(prefix="gitlob-")
+        self._ssh = self._ssh_command() if location.kind is Kind.SSH else None
+
+    def close(self) -> None:
+        """End the ssh connection that the runs share, and remove what they needed."""
+        if self._ssh and os.path.exists(self._scratch) and any(n.startswith("cm-") for n in os.listdir(self._scratch)):
+            with suppress(ToolError, OSError):
+                argv = [*shlex.split(self._ssh), "-O", "exit", self.location.host]
+                process.run(argv, env=process.clean_env())
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _ssh_command(self) -> str:
+        """The value of -e. git's own ssh command is one for the shell, and gets our options where it is ssh itself."""
+        own = self._options.ssh_command
+        options = [
+            "-oBatchMode=yes",
+            f"-oConnectTimeout={min(self._options.timeout, CONNECT_SECONDS)}",
+            "-oServerAliveInterval=15",
+            "-oServerAliveCountMax=4",
+        ]
+        if len(self._scratch) < 50:  # a socket's path has room for some hundred bytes
+            options += ["-oControlMaster=auto", f"-oControlPath={self._scratch}/cm-%C", "-oControlPersist=60"]
+        if self.location.port is not None:
+            options += ["-p", str(self.location.port)]
+        if own is None:
+            return shlex.join([process.tool("ssh"), *options])
+        words = shlex.split(own)
+        if not words or os.path.basename(words[0]) != "ssh":
+            options = options[-2:] if self.location.port is not None else []
+        script = Path(self._scratch, "ssh")
+        script.write_text(f'exec {own} {shlex.join(options)} "$@"\n')
+        return shlex.join(["/bin/sh", str(script)])
+
+    def fetch(self, names: Iterable[str], into: str, partial: str) -> dict[str, int]:
+        """Bring files of the remote store, without their folders, into a staging folder. Those that it lacks, or may not
+        read, do not come. Raises RemoteError where the connection broke (what had come stays), NotAStore."""
+        ended = self._run(
+            lambda: fetch_args(self._version, self._lacking, partial), self._root(), into + "/", names, watched=True
+        )
+        if ended.code not in (0, 23, 24):
+            raise self._failure(ended)
+        if ended.code == 23:
+            self._meter.warn(f"{self.location}: {_gist(ended.stderr)}")
+        return dict(ended.items)
+
+    def send(self, names: Iterable[str], root: str) -> dict[str, int]:
+        """Bring files of the store at `root` to the remote one, but for those that it has in their size. Makes its
+        folder, however deep. Returns what was sent."""
+        names = list(names)
+        while True:
+            ended = self._run(self._send_args, root + "/", self._root(), names)
+            if ended.code == 11 and "--mkpath" not in self._send_args() and "No such file" in ended.stderr:
+                self._make_root(self.location.path.rstrip("/"))
+                continue
+            break
+        if ended.code:
+            raise self._failure(ended)
+        return dict(ended.items)
+
+    def _send_args(self) -> list[str]:
+        return send_args(self._version, self._lacking, self._options.client, self._options.fsync)
+
+    def _make_root(self, path: str) -> None:
+        """Make a folder at the remote, level by level, for an rsync that has no --mkpath."""
+        empty = os.path.join(self._scratch, "empty")
+        os.makedirs(empty, exist_ok=True)
+        target = Location(self.location.kind, path, self.location.host, self.location.port)
+        for attempt in (1, 2):
+            ended = self._run(lambda: ["--dirs", "--no-perms"], empty + "/", target.rsync_argument(), ())
+            if ended.code == 0:
+                return
+            above = path.rpartition("/")[0]
+            if ended.code != 11 or not above or attempt == 2:
+                raise self._failure(ended)
+            self._make_root(above)
+
+    def sizes(self, names: Iterable[str]) -> dict[str, int]:
+        """Of files by name, those that the remote store has, with their sizes. Nothing is transferred."""
+        empty = tempfile.mkdtemp(dir=self._scratch)
+        ended = self._run(lambda: look_args(self._version, self._lacking), self._root(), empty + "/", names)
+        if ended.code not in (0, 24):
+            raise self._failure(ended)
+        return dict(ended.items)
+
+    def listing(self) -> dict[str, int]:
+        """All files of the remote store that have a store's names, with their sizes."""
+        empty = tempfile.mkdtemp(dir=self._scratch)
+        ended = self._run(list_args, self._root(), empty + "/", ())
+        if ended.code not in (0, 24):
+            raise self._failure(ended)
+        return {name: size for name, size in ended.items if NAME.match(name)}
+
+    def _root(self) -> str:
+        return self.location.rsync_argument()
+
+    def _run(
+        self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str], *, watched: bool = False
+    ) -> _Ended:
+        """One rsync; again without what the other side does not know."""
+        while True:
+            limit = [f"--bwlimit={self._options.bwlimit}"] if self._options.bwlimit else []
+            reach = transport(self.location, self._version, self._options.timeout, self._ssh)
+            given = args()
+            with tempfile.TemporaryFile() as feed, tempfile.TemporaryFile() as errors:
+                feed.writelines(name.encode() + b"\0" for name in names)
+                feed.seek(0)
+                ended = self._supervise([*given, *limit, *reach, "--", source, target], feed, errors, watched)
+            refused = {
+                flag for flag in _NOT_EVERYWHERE if flag in given
+                and re.search(rf"{flag}: unknown option|refuse.* {flag}", ended.stderr)
+            }  # fmt: skip
+            if not ended.code or not refused:
+                return ended
+            self._lacking |= refused
+
+    def _supervise(self, argv: Sequence[str], feed: IO[bytes], errors: IO[bytes], watched: bool) -> _Ended:
+        """Start rsync in a session of its own, read what it reports, and see to it that nothing of it outlives us.
+
+        A `watched` one is stopped when it reports nothing for the timeout: rsync's own does not fire on a pull whose
+        sender froze, because keep-alives count.
+        """
+        import sh
+
+        read_end, write_end = os.pipe()
+        with open(read_end, "rb", buffering=0) as reports:
+            with open(write_end, "wb") as output:
+                running = sh.Command(process.tool("rsync"))(
+                    *argv, _in=feed, _out=output, _err=errors, _tty_out=False, _bg=True, _bg_exc=False,
+                    _new_session=True, _ok_code=list(range(256)), _env=process.clean_env(),
+                )  # fmt: skip
+            try:
+                items = self._listen(reports, self._options.timeout if watched else None)
+                running.wait()
+                code = running.exit_code
+            except sh.SignalException as error:
+                code = error.exit_code
+                items = []
+            except BaseException:
+                _stop(running)
+                raise
+        errors.seek(0)
+        return _Ended(code, items, errors.read().decode(errors="replace"))
+
+    def _listen(self, reports: IO[bytes], patience: int | None) -> list[tuple[str, int]]:
+        items: list[tuple[str, int]] = []
+        rest = b""
+        while True:
+            ready, _, _ = select.select([reports], [], [], patience)
+            if not ready:
+                raise RemoteError(f"{self.location} sent nothing for {patience} seconds", "run it again: it resumes")
+            block = reports.read(1 << 16)
+            *lines, rest = re.split(rb"[\r\n]", rest + block)
+            for line in lines:
+                if item := _ITEM.match(line):
+                    items.append((item[4].decode(errors="replace"), int(item[2])))
+                elif total := _TOTAL.match(line):
+                    self._meter.reached(int(total[1]))
+            if not block:
+                return items
+
+    def _failure(self, ended: _Ended) -> GitlobError:
+        """What an exit code and rsync's own words mean (rsync(1), "EXIT VALUES", and experiment)."""
+        said = _gist(ended.stderr)
+        text = ended.stderr
+        where = str(self.location)
+        again = "run it again: it resumes"
+        if "No space left" in text or "Disk quota exceeded" in text:
+            return ToolError(f"{where}: no space left: {said}", again)
+        if "Permission denied (" in text:
+            return RemoteError(f"{where}: ssh was not let in: {said}", "load a key into ssh-agent or see ~/.ssh/config")
+        if "Host key verification failed" in text:
+            return RemoteError(f"{where}: ssh does not know the host's key", f"run ssh {self.location.host} once")
+        if ended.code == 3 or ("change_dir" in text and "No such file" in text):
+            return NotAStore(f"{where} is not there: {said}", "the first push makes it; or mend its location")
+        if "Permission denied" in text or "Operation not permitted" in text:
+            return ToolError(f"{where}: permission denied: {said}", "mend the permissions and run it again")
+        if ended.code == 127 or "command not found" in text:
+            return UsageError(f"{where}: no rsync there: {said}", "install rsync on the remote machine")
+        if ended.code == 5 or "@ERROR" in text:
+            return UsageError(f"{where}: the rsync daemon refused: {said}", "mend the module's name or its settings")
+        if ended.code in (1, 4):
+            return UsageError(f"{where}: rsync refused: {said}", "see whether the module is read only or rsync too old")
+        if ended.code in (2, 6, 11, 13, 14, 22, 23, 24, 25):
+            return ToolError(f"{where}: rsync failed (exit code {ended.code}): {said}")
+        return RemoteError(f"{where} cannot be reached or broke off: {said}", again)
+
+
+def _gist(stderr: str) -> str:
+    """The line of rsync's or ssh's words that says what went wrong: the first that is not a mere consequence."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    telling = [
+        line for line in lines if not re.match(r"rsync error:|rsync: connection unexpectedly closed|Warning:", line)
+    ]
+    return (telling or lines or ["it said nothing"])[0]
+
+
+def _stop(running: Any) -> None:
+    """End rsync and all it started: ask first, and wait for the whole group, since a receiver outlives its leader."""
+    deadline = time.monotonic() + 10
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            running.is_alive()  # reaps the leader
+            os.killpg(running.pid, 0)
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGKILL)
+    with suppress(Exception):
+        running.wait()

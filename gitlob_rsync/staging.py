@@ -1,0 +1,239 @@
+"""Folders in which binaries wait to be whole, one a run, beside the store's content and on its file system.
+
+A folder belongs to the process that holds its flock; the kernel gives the lock back however that process ends. A
+folder without a holder is what a killed run left: the next one takes over what had arrived in it.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from contextlib import suppress
+
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.store import BLOCK, CHUNK, META, Meta, Store, file_name
+
+PARTIAL = "partial"
+"""Where rsync keeps the part of a chunk that had come when it was stopped."""
+_FILE = re.compile(r"[0-9a-f]{40}_(meta|[0-9]+)\Z")
+_STALE = 24 * 3600
+"""Seconds after which a folder counts as left behind where the file system knows no locks."""
+
+
+class Staging:
+    """A staging folder of our own. Use it in a `with` block, at whose end it goes; a `resumable` one stays where an
+    exception ends the block, for a later run to take over."""
+
+    def __init__(self, store: Store, *, resumable: bool = False) -> None:
+        self.store = store
+        self._resumable = resumable
+        os.makedirs(store.root, exist_ok=True)
+        self._above = os.path.join(os.path.dirname(os.path.realpath(store.root)), "staging")
+        os.makedirs(self._above, exist_ok=True)
+        while True:
+            self.path = tempfile.mkdtemp(dir=self._above)
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            if self._lock_own():
+                break
+            os.close(self._lock)
+
+    def _lock_own(self) -> bool:
+        """False where another run took the folder for an abandoned one before we could lock it."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # no locks on this file system: age decides
+        return os.path.exists(self.path)
+
+    def __enter__(self) -> "Staging":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None or not self._resumable:
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                os.rmdir(self.path)  # nothing came
+        os.close(self._lock)
+
+    def at(self, sha: Sha, part: str | int) -> str:
+        """Where a file of a binary waits: all in one folder, so that no link in a parent's place can lead elsewhere."""
+        return os.path.join(self.path, file_name(sha, part))
+
+    @property
+    def partial(self) -> str:
+        return os.path.join(self.path, PARTIAL)
+
+    def take_over(self) -> set[str]:
+        """Move what killed runs left into this folder; returns the names of the whole files among it."""
+        taken: set[str] = set()
+        for entry in os.listdir(self._above):
+            other = os.path.join(self._above, entry)
+            if other == self.path or not _is_folder(other):
+                continue
+            lock = os.open(other, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if not _abandoned(lock):
+                    continue
+                taken |= self._move_files(other, self.path)
+                if _is_folder(os.path.join(other, PARTIAL)):
+                    os.makedirs(self.partial, exist_ok=True)
+                    self._move_files(os.path.join(other, PARTIAL), self.partial)
+                shutil.rmtree(other, ignore_errors=True)
+            finally:
+                os.close(lock)
+        return taken
+
+    def _move_files(self, source: str, target: str) -> set[str]:
+        """Move the plain files that rsync gave their last name: not links, and not what it was still writing."""
+        names = set()
+        with os.scandir(source) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and _FILE.match(entry.name):
+                    os.rename(entry.path, os.path.join(target, entry.name))
+                    names.add(entry.name)
+        return names
+
+    def drop(self, sha: Sha) -> None:
+        """Forget the files of a binary that proved wrong."""
+        for folder in (self.path, self.partial):
+            if _is_folder(folder):
+                for file in os.listdir(folder):
+                    if file.startswith(sha):
+                        os.unlink(os.path.join(folder, file))
+
+    def has_meta(self, sha: Sha) -> bool:
+        """Whether something arrived under the meta's name."""
+        return os.path.lexists(self.at(sha, META))
+
+    def meta(self, sha: Sha) -> Meta | None:
+        """The meta that arrived; None where it cannot be right."""
+        try:
+            fd = os.open(self.at(sha, META), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None
+            raise
+        with open(fd, "rb") as file:
+            return Meta.decode(file.read(4096), sha)
+
+    def has_chunk(self, meta: Meta, number: int) -> bool:
+        """Whether a chunk arrived as a plain file of its size."""
+        try:
+            found = os.lstat(self.at(meta.sha, number))
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == meta.chunk_size(number)
+
+    def sound(self, meta: Meta) -> bool:
+        """Whether the chunks that arrived are the binary: reads and hashes them."""
+        if not all(self.has_chunk(meta, number) for number in range(meta.chunks)):
+            return False
+        digest = hashlib.sha1(usedforsecurity=False)
+        for number in range(meta.chunks):
+            with open(self.at(meta.sha, number), "rb", buffering=0) as chunk:
+                while block := chunk.read(BLOCK):
+                    digest.update(block)
+        return digest.hexdigest() == meta.sha
+
+    def write_meta(self, meta: Meta) -> None:
+        """Put the meta into the form that git-lob writes, whatever form it arrived in."""
+        at = self.at(meta.sha, META)
+        with suppress(FileNotFoundError):
+            os.unlink(at)
+        with open(at, "xb") as file:
+            file.write(meta.encode())
+
+    def admit(self, meta: Meta) -> None:
+        """Move a binary into the store whose chunks and meta are here, `sound` and settled."""
+        self.store.admit(meta, [self.at(meta.sha, part) for part in meta.parts()])
+
+    def settle(self) -> None:
+        """Have what is here on the disk before it gets its name: a crash must not leave empty files under final names.
+
+        One call for the whole file system, where the C library has it: thousands of fsyncs cost more than the transfer.
+        """
+        import ctypes
+
+        try:
+            syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+        except (AttributeError, OSError):
+            os.sync()
+            return
+        if syncfs(self._lock) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), self.path)
+
+
+class Writer:
+    """A new binary, written as it is read: its name is known only at the end."""
+
+    def __init__(self, staging: Staging) -> None:
+        self._staging = staging
+        self._digest = hashlib.sha1(usedforsecurity=False)
+        self._size = 0
+        self._chunks: list[str] = []
+        self._file: int | None = None
+
+    def write(self, block: bytes) -> None:
+        self._digest.update(block)
+        rest = memoryview(block)
+        while rest:
+            room = CHUNK - self._size % CHUNK
+            if room == CHUNK:
+                self._open_next()
+            assert self._file is not None
+            written = os.write(self._file, rest[:room])
+            self._size += written
+            rest = rest[written:]
+
+    def _open_next(self) -> None:
+        self.close()
+        path = os.path.join(self._staging.path, f"new_{len(self._chunks)}")
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._chunks.append(path)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def finish(self) -> Sha:
+        """Give the binary its name, unless the store has it already; returns its sha."""
+        self.close()
+        sha = Sha(self._digest.hexdigest())
+        if self._staging.store.complete(sha):
+            for path in self._chunks:
+                os.unlink(path)
+        else:
+            meta = Meta(sha, self._size)
+            self._staging.write_meta(meta)
+            self._staging.store.admit(meta, [*self._chunks, self._staging.at(sha, META)])
+        return sha
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _abandoned(lock: int) -> bool:
+    """Whether the folder behind the descriptor has no living owner; if so it is ours until the descriptor closes."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return time.time() - os.fstat(lock).st_mtime > _STALE
+    return True

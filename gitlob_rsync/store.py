@@ -1,0 +1,229 @@
+"""A store of binaries on a local disk: its layout, what is complete, how one is read and how one gets in.
+
+The layout is git-lob's, byte for byte (spec/store-format.md): `<root>/<sha[0:3]>/<sha[3:6]>/<sha>_meta` and `<sha>_0`,
+`<sha>_1`, ...: chunks of CHUNK bytes, the last one shorter. Nothing is written in place: whoever brings a binary puts it
+into a staging folder first (staging.py), and `admit` renames it in, the meta last.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gitlob_rsync.errors import GitlobError
+from gitlob_rsync.placeholder import Sha
+
+CHUNK = 32 * 1024 * 1024
+"""Bytes of every chunk but the last."""
+MOST_CHUNKS = 1 << 20
+"""More (32 TiB) is taken for a lie: a hostile meta must not make us count for hours."""
+BLOCK = 1 << 20
+"""Bytes read at once."""
+
+NAME = re.compile(r"([0-9a-f]{3})/([0-9a-f]{3})/((?:\1\2)[0-9a-f]{34})_(meta|0|[1-9][0-9]{0,6})\Z")
+"""A file of a store, relative to its root: group 3 is the sha, group 4 the part."""
+META = "meta"
+
+
+class Damaged(GitlobError):
+    """The bytes of a binary in a store are not those that its name promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a meta file says: `size` in bytes. How many chunks there are follows from it."""
+
+    sha: Sha
+    size: int
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.size // CHUNK)
+
+    def chunk_size(self, number: int) -> int:
+        """Bytes of chunk `number`, counted from 0."""
+        return min(CHUNK, self.size - number * CHUNK)
+
+    def encode(self) -> bytes:
+        return f'{{"SHA":"{self.sha}","Size":{self.size},"NumChunks":{self.chunks}}}'.encode()
+
+    @classmethod
+    def decode(cls, content: bytes, sha: Sha) -> "Meta | None":
+        """Read the meta of `sha`, whatever its spacing and order; None where it is torn or does not add up."""
+        try:
+            said = json.loads(content) if len(content) < 4096 else None
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(said, dict):
+            return None
+        size, chunks = said.get("Size"), said.get("NumChunks")
+        if type(size) is not int or type(chunks) is not int or not 0 <= size <= MOST_CHUNKS * CHUNK:
+            return None
+        meta = cls(sha, size)
+        return meta if said.get("SHA") == sha and chunks == meta.chunks else None
+
+    def parts(self) -> list[str]:
+        """Its files' parts, in the order in which they get in: the meta last."""
+        return [*map(str, range(self.chunks)), META]
+
+
+def file_name(sha: Sha, part: str | int) -> str:
+    """The name of one file, without its folders."""
+    return f"{sha}_{part}"
+
+
+def name(sha: Sha, part: str | int) -> str:
+    """The same relative to the root of the store."""
+    return f"{sha[0:3]}/{sha[3:6]}/{sha}_{part}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """git's core.sharedRepository: permission bits that files get on top of (or, `exact`, instead of) the umask's."""
+
+    bits: int = 0
+    exact: bool = False
+
+    def mode(self, mode: int) -> int:
+        """What the mode of a file or folder that the umask gave `mode` has to become."""
+        bits = self.bits
+        if stat.S_ISDIR(mode):
+            bits |= (bits & 0o444) >> 2
+            if bits & 0o060:
+                bits |= stat.S_ISGID
+        kept = stat.S_IMODE(mode)
+        return (kept & ~0o777 | bits) if self.exact else kept | bits
+
+    def apply(self, path: str) -> None:
+        if self.bits:
+            mode = os.lstat(path).st_mode
+            if self.mode(mode) != stat.S_IMODE(mode):
+                os.chmod(path, self.mode(mode), follow_symlinks=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    root: str
+    sharing: Sharing = Sharing()
+
+    def path(self, sha: Sha, part: str | int) -> str:
+        return f"{self.root}/{sha[0:3]}/{sha[3:6]}/{sha}_{part}"
+
+    def complete(self, sha: Sha) -> Meta | None:
+        """The meta of a binary that is here whole: valid, and each chunk a file of its exact size. Contents unread."""
+        meta = self._meta(sha)
+        if meta is None:
+            return None
+        for number in range(meta.chunks):
+            try:
+                found = os.lstat(self.path(sha, number))
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                    return None
+                raise
+            if not stat.S_ISREG(found.st_mode) or found.st_size != meta.chunk_size(number):
+                return None
+        return meta
+
+    def _meta(self, sha: Sha) -> Meta | None:
+        try:
+            fd = os.open(self.path(sha, META), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise
+        try:
+            return Meta.decode(os.read(fd, 4096), sha)
+        except IsADirectoryError:
+            return None
+        finally:
+            os.close(fd)
+
+    def shas(self) -> Iterator[Sha]:
+        """Every binary that is here whole, in order."""
+        for first in _folders(self.root):
+            for second in _folders(os.path.join(self.root, first)):
+                for entry in sorted(os.listdir(os.path.join(self.root, first, second))):
+                    found = NAME.match(f"{first}/{second}/{entry}")
+                    if found and found[4] == META and self.complete(Sha(found[3])):
+                        yield Sha(found[3])
+
+    def read(self, meta: Meta) -> Iterator[bytes]:
+        """The content in blocks, hashed on the way: the last act of the iteration is to raise Damaged if it is wrong."""
+        digest = hashlib.sha1(usedforsecurity=False)
+        for number in range(meta.chunks):
+            with open(self.path(meta.sha, number), "rb", buffering=0) as chunk:
+                while block := chunk.read(BLOCK):
+                    digest.update(block)
+                    yield block
+        if digest.hexdigest() != meta.sha:
+            raise Damaged(
+                f"binary {meta.sha} is damaged in {self.root}", "gitlob-sync --pull --refetch brings it again"
+            )
+
+    def sound(self, meta: Meta) -> bool:
+        """Whether the bytes that are here are those that the name promises: reads them all."""
+        try:
+            for _ in self.read(meta):
+                pass
+        except (Damaged, FileNotFoundError):
+            return False
+        return True
+
+    def admit(self, meta: Meta, files: Sequence[str]) -> None:
+        """Rename a binary in whose content the caller has hashed: its chunks and its meta, in the order of
+        `meta.parts()`, on this file system. What stands here under its name is replaced."""
+        folder = self._make_folders(meta.sha)
+        for part, path in zip(meta.parts(), files, strict=True):
+            self.sharing.apply(path)
+            os.rename(path, f"{folder}/{file_name(meta.sha, part)}")
+
+    def _make_folders(self, sha: Sha) -> str:
+        """The folder of a binary, made where it is missing. A link in a folder's place is not followed."""
+        folder = f"{self.root}/{sha[0:3]}/{sha[3:6]}"
+        for path in (folder.rpartition("/")[0], folder):
+            try:
+                if not stat.S_ISDIR(os.lstat(path).st_mode):
+                    raise GitlobError(f"{path} is not a folder", "move it out of the store")
+            except FileNotFoundError:
+                os.makedirs(self.root, exist_ok=True)
+                with suppress(FileExistsError):
+                    os.mkdir(path)
+                    self.sharing.apply(path)
+        return folder
+
+    def link(self, meta: Meta, origin: "Store") -> bool:
+        """Hard-link a binary of another store into this one, its content hashed first. False where the other's is
+        damaged or on another file system; what the link count says (spec/store-format.md) holds only for links."""
+        if not origin.sound(meta):
+            return False
+        folder = self._make_folders(meta.sha)
+        for part in meta.parts():
+            at = f"{folder}/{file_name(meta.sha, part)}"
+            while True:
+                try:
+                    os.link(origin.path(meta.sha, part), at, follow_symlinks=False)
+                    break
+                except FileExistsError:
+                    os.unlink(at)  # incomplete, or we would not have been asked
+                except OSError as error:
+                    if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                        return False
+                    raise
+        return True
+
+
+def _folders(path: str) -> list[str]:
+    """The folders of one level of a store, sorted; none where there is no such level."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(
+                e.name for e in entries if re.fullmatch("[0-9a-f]{3}", e.name) and e.is_dir(follow_symlinks=False)
+            )
+    except FileNotFoundError:
+        return []

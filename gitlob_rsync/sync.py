@@ -1,0 +1,309 @@
+"""Moving binaries between the local store and a remote one: what is selected, minus what is there, verified."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from gitlob_rsync import history, record
+from gitlob_rsync.config import Remote, Settings, client_name
+from gitlob_rsync.errors import GitlobError
+from gitlob_rsync.git import Repo
+from gitlob_rsync.history import Committed, Recent, Scope, Unpushed
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.progress import Meter
+from gitlob_rsync.rsync import NotAStore, Options, Session
+from gitlob_rsync.staging import Staging
+from gitlob_rsync.store import META, NAME, Meta, name
+
+Paths = dict[Sha, list[bytes]]
+"""Binaries, each with paths that need it; none are known for one that no commit names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a push or a pull did, in binaries, and in bytes of content.
+
+    `selected`: what was asked for; `present`: of these, what was here before; `transferred`: what moved (with a dry run:
+    would move; `bytes` is None then where only the remote could tell). `missing` and `damaged`: what could not be had,
+    or sent. `absent`: at a push, what older commits need and neither here nor at the remote is.
+    """
+
+    selected: int = 0
+    present: int = 0
+    transferred: int = 0
+    bytes: int | None = 0
+    missing: Paths = field(default_factory=dict)
+    damaged: Paths = field(default_factory=dict)
+    absent: int = 0
+
+
+class Syncer:
+    """A repository and one remote store. Use it in a `with` block: what it does shares one connection."""
+
+    def __init__(self, repo: Repo, settings: Settings, remote: Remote, meter: Meter) -> None:
+        self._repo = repo
+        self._settings = settings
+        self._remote = remote
+        self._meter = meter
+        self._store = settings.store(repo)
+        self._shared = settings.shared()
+
+    def __enter__(self) -> "Syncer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "_session" in self.__dict__:
+            self._session.close()
+
+    @cached_property
+    def _session(self) -> Session:
+        own = self._settings
+        options = Options(own.timeout, client_name(self._repo), own.bwlimit, own.fsync, own.ssh_command)
+        return Session(self._remote.location, options, self._meter)
+
+    @cached_property
+    def _listing(self) -> dict[str, int]:
+        """Every file of the remote store, with its size in bytes."""
+        return self._session.listing()
+
+    def everything(self) -> Paths:
+        """Every binary of the remote store."""
+        named = (NAME.match(file) for file in self._listing)
+        return {Sha(found[3]): [] for found in named if found and found[4] == META}
+
+    # Both directions: what is here
+
+    def _here(self, shas: Iterable[Sha], *, link: bool) -> dict[Sha, Meta]:
+        """Of `shas`, those that are here whole. What only the shared store has is linked, and counts if it could be."""
+        here = {}
+        for sha in shas:
+            meta = self._store.complete(sha)
+            if not meta and self._shared and (meta := self._shared.complete(sha)) and link:
+                meta = meta if self._store.link(meta, self._shared) else None
+            if meta:
+                here[sha] = meta
+        return here
+
+    def _committed_paths(self, shas: Collection[Sha]) -> Paths:
+        return history.references(self._repo, Committed(), shas)
+
+    @staticmethod
+    def _named(shas: Collection[Sha], find_paths: Callable[[Collection[Sha]], Paths]) -> Paths:
+        """`shas` with all the paths that need them."""
+        found = find_paths(shas) if shas else {}
+        return {sha: found.get(sha, []) for sha in sorted(shas)}
+
+    # Pull
+
+    def pull(self, scope: Scope, *, refetch: bool = False, dry_run: bool = False) -> Report:
+        """Bring what `scope` selects and what is not here, with `refetch` also what is here but damaged.
+
+        Raises RemoteError where the remote cannot be reached or broke off; what had come is kept.
+        """
+        selected = history.references(self._repo, scope)
+        return self._pull(selected, refetch, dry_run, lambda shas: history.references(self._repo, scope, shas))
+
+    def pull_everything(self, *, refetch: bool = False, dry_run: bool = False) -> Report:
+        """Bring every binary of the remote store; a dry run asks for its listing."""
+        report = self._pull(self.everything(), refetch, dry_run, self._committed_paths)
+        if dry_run and report.bytes is None:
+            here = self._here(self.everything(), link=False)
+            wanted = self.everything().keys() - {sha for sha, meta in here.items() if not refetch or self._sound(meta)}
+            matches = ((NAME.match(file), size) for file, size in self._listing.items())
+            content = (size for found, size in matches if found and found[4] != META and found[3] in wanted)
+            return replace(report, bytes=sum(content))
+        return report
+
+    def _pull(
+        self, selected: Paths, refetch: bool, dry_run: bool, find_paths: Callable[[Collection[Sha]], Paths]
+    ) -> Report:
+        here = self._here(selected, link=not dry_run)
+        if refetch:
+            here = {sha: meta for sha, meta in here.items() if self._sound(meta)}
+        wanted = sorted(selected.keys() - here.keys())
+        report = Report(len(selected), len(here))
+        if dry_run:
+            return replace(report, transferred=len(wanted), bytes=None if wanted else 0)
+        if not wanted:
+            return report
+        arrived, damaged, moved = self._fetch(wanted)
+        return replace(
+            report,
+            transferred=len(arrived),
+            bytes=moved,
+            missing=self._named(set(wanted) - arrived - damaged, find_paths),
+            damaged=self._named(damaged, find_paths),
+        )
+
+    def _sound(self, meta: Meta) -> bool:
+        return any(s is not None and s.complete(meta.sha) and s.sound(meta) for s in (self._store, self._shared))
+
+    def _fetch(self, wanted: list[Sha]) -> tuple[set[Sha], set[Sha], int]:
+        """Bring binaries into the store: returns which arrived, which came damaged, and how many bytes moved.
+
+        What a killed run had brought is used. A crash may have spoilt it, so what proves wrong of it is brought anew.
+        """
+        arrived: set[Sha] = set()
+        damaged: set[Sha] = set()
+        moved = 0
+        with Staging(self._store, resumable=True) as staging:
+            taken = staging.take_over()
+            pending = wanted
+            while pending:
+                try:
+                    moved += self._bring(staging, pending)
+                except GitlobError:
+                    self._admit(staging, pending)
+                    raise
+                finally:
+                    self._meter.end()
+                good, bad = self._admit(staging, pending)
+                arrived |= good
+                damaged = (damaged - set(pending)) | bad
+                pending = [sha for sha in sorted(bad) if any(file.startswith(sha) for file in taken)]
+                for sha in pending:
+                    staging.drop(sha)
+                taken = set()
+        return arrived, damaged, moved
+
+    def _bring(self, staging: Staging, shas: list[Sha]) -> int:
+        """Two runs: metas and first chunks, then the other chunks of those that have more. Returns bytes of content."""
+        first = []
+        for sha in shas:
+            meta = staging.meta(sha)
+            if not meta or not all(staging.has_chunk(meta, number) for number in range(meta.chunks)):
+                first += [name(sha, META), name(sha, 0)]
+        moved = self._fetch_files(staging, first, f"pull {len(shas)}")
+        metas = [meta for sha in shas if (meta := staging.meta(sha)) and meta.chunks > 1]
+        # a remote that lies about the size has to send a whole first chunk before we ask for more
+        rest = [
+            (meta, number)
+            for meta in metas
+            if staging.has_chunk(meta, 0)
+            for number in range(1, meta.chunks)
+            if not staging.has_chunk(meta, number)
+        ]
+        total = sum(meta.chunk_size(number) for meta, number in rest)
+        names = [name(meta.sha, number) for meta, number in rest]
+        return moved + self._fetch_files(staging, names, "pull the rest of large ones", total)
+
+    def _fetch_files(self, staging: Staging, names: list[str], what: str, total: int | None = None) -> int:
+        if not names:
+            return 0
+        self._meter.begin(what, total)
+        moved = self._session.fetch(names, staging.path, staging.partial)
+        self._meter.end()
+        return sum(size for file, size in moved.items() if not file.endswith(META))
+
+    def _admit(self, staging: Staging, shas: list[Sha]) -> tuple[set[Sha], set[Sha]]:
+        """Move what is whole into the store, and into the shared one; returns these, and those that came but wrong."""
+        ready = []
+        bad = set()
+        for sha in shas:
+            if staging.has_meta(sha):
+                meta = staging.meta(sha)
+                if meta and staging.sound(meta):
+                    staging.write_meta(meta)
+                    ready.append(meta)
+                else:
+                    bad.add(sha)
+        if ready and self._settings.fsync:
+            staging.settle()
+        for meta in ready:
+            staging.admit(meta)
+            if self._shared and not self._shared.complete(meta.sha):
+                self._shared.link(meta, self._store)
+        return {meta.sha for meta in ready}, bad
+
+    # Push
+
+    def push(self, scope: Committed | Recent, *, recheck: bool = False, dry_run: bool = False) -> Report:
+        """Send of what `scope` selects what is here and sound.
+
+        With a Committed scope only commits are looked at that are not on record as pushed, unless `recheck`. Raises
+        RemoteError where the remote cannot be reached or broke off.
+        """
+        tips: list[str] = []
+        if isinstance(scope, Committed):
+            known = () if recheck else record.read(self._repo, self._remote.location)
+            tips = [*history.tips(self._repo, scope), *(known if scope.refs else ())]
+            scope = replace(scope, known=known)
+        selected = history.references(self._repo, scope)
+        here = self._here(selected, link=not dry_run)
+        report = self._push(selected, here.values(), dry_run, lambda shas: history.references(self._repo, scope, shas))
+        if dry_run:
+            return report
+        lacking = selected.keys() - here.keys() - self._at_remote(selected.keys() - here.keys())
+        if lacking:
+            unpushed = Unpushed(scope.refs, scope.pathspecs)
+            needed = history.references(self._repo, unpushed, lacking).keys() & lacking
+            missing = self._named(needed, lambda shas: history.references(self._repo, unpushed, shas))
+            report = replace(report, missing=missing, absent=len(lacking - needed))
+        if tips and not scope.pathspecs and not lacking and not report.damaged:
+            record.write(self._repo, self._remote.location, tips)
+        return report
+
+    def push_everything(self, *, dry_run: bool = False) -> Report:
+        """Send every binary of the local store that the remote one has not, by its listing."""
+        here = [meta for sha in self._store.shas() if (meta := self._store.complete(sha))]
+        try:
+            listing = self._listing
+        except NotAStore:
+            listing = self._listing = {}
+        lacking = [meta for meta in here if not _whole(meta, listing)]
+        selected: Paths = {meta.sha: [] for meta in here}
+        return self._push(selected, lacking, dry_run, self._committed_paths)
+
+    def _push(
+        self, selected: Paths, metas: Collection[Meta], dry_run: bool, find_paths: Callable[[Collection[Sha]], Paths]
+    ) -> Report:
+        present = len(self._here(selected, link=False))
+        if dry_run:
+            return Report(len(selected), present, len(metas), sum(meta.size for meta in metas))
+        damaged = {meta.sha for meta in metas if not self._store.sound(meta)}
+        whole = [meta for meta in metas if meta.sha not in damaged]
+        chunks = [name(meta.sha, number) for meta in whole for number in range(meta.chunks)]
+        total = sum(meta.size for meta in whole)
+        sent = self._send_files(chunks, f"push {len(whole)}", total)
+        moved = sum(sent.values())
+        sent |= self._send_files([name(meta.sha, META) for meta in whole], "push", None)
+        shas = {found[3] for file in sent if (found := NAME.match(file))}
+        return Report(len(selected), present, len(shas), moved, damaged=self._named(damaged, find_paths))
+
+    def _send_files(self, names: list[str], what: str, total: int | None) -> dict[str, int]:
+        if not names:
+            return {}
+        self._meter.begin(what, total)
+        try:
+            return self._session.send(sorted(names), self._store.root)
+        finally:
+            self._meter.end()
+
+    def _at_remote(self, shas: Collection[Sha]) -> set[Sha]:
+        """Of `shas`, those whose meta the remote has: it gets there last."""
+        if not shas:
+            return set()
+        try:
+            found = self._session.sizes(name(sha, META) for sha in sorted(shas))
+        except NotAStore:
+            return set()
+        return {sha for sha in shas if name(sha, META) in found}
+
+
+def _whole(meta: Meta, listing: dict[str, int]) -> bool:
+    """Whether a listing has all files of a binary, in their sizes."""
+    chunks = all(listing.get(name(meta.sha, number)) == meta.chunk_size(number) for number in range(meta.chunks))
+    return chunks and listing.get(name(meta.sha, META)) == len(meta.encode())
+
+
+def merged(one: Report, other: Report) -> Report:
+    """A push and a pull told as one."""
+    return Report(
+        one.selected + other.selected,
+        one.present + other.present,
+        one.transferred + other.transferred,
+        None if one.bytes is None or other.bytes is None else one.bytes + other.bytes,
+        one.missing | other.missing,
+        one.damaged | other.damaged,
+        one.absent + other.absent,
+    )
