@@ -13,6 +13,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from gitlob_rsync.placeholder import Sha
@@ -41,6 +42,8 @@ class Staging:
             if self._lock_own():
                 break
             os.close(self._lock)
+        if not resumable:
+            self.sweep()
 
     def _lock_own(self) -> bool:
         """False where another run took the folder for an abandoned one before we could lock it."""
@@ -74,32 +77,35 @@ class Staging:
     def take_over(self) -> set[str]:
         """Move what killed runs left into this folder; returns the names of the whole files among it."""
         taken: set[str] = set()
-        for entry in os.listdir(self._above):
-            other = os.path.join(self._above, entry)
-            if other == self.path or not _is_folder(other):
-                continue
-            lock = os.open(other, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                if not _abandoned(lock):
-                    continue
-                taken |= self._move_files(other, self.path)
-                if _is_folder(os.path.join(other, PARTIAL)):
-                    os.makedirs(self.partial, exist_ok=True)
-                    self._move_files(os.path.join(other, PARTIAL), self.partial)
-                shutil.rmtree(other, ignore_errors=True)
-            finally:
-                os.close(lock)
+        for other in self._left_behind():
+            taken |= _move_files(other, self.path)
+            if _is_folder(os.path.join(other, PARTIAL)):
+                os.makedirs(self.partial, exist_ok=True)
+                _move_files(os.path.join(other, PARTIAL), self.partial)
+            shutil.rmtree(other, ignore_errors=True)
         return taken
 
-    def _move_files(self, source: str, target: str) -> set[str]:
-        """Move the plain files that rsync gave their last name: not links, and not what it was still writing."""
-        names = set()
-        with os.scandir(source) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False) and _FILE.match(entry.name):
-                    os.rename(entry.path, os.path.join(target, entry.name))
-                    names.add(entry.name)
-        return names
+    def sweep(self) -> None:
+        """Remove what killed runs left that nobody can use."""
+        for other in self._left_behind():
+            if not any(_FILE.match(entry) or entry == PARTIAL for entry in os.listdir(other)):
+                shutil.rmtree(other, ignore_errors=True)
+
+    def _left_behind(self) -> Iterator[str]:
+        """The folders whose owners are dead, each one locked for us while it is at hand."""
+        for entry in os.listdir(self._above):
+            other = os.path.join(self._above, entry)
+            if other == self.path:
+                continue
+            try:
+                lock = os.open(other, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            try:
+                if _abandoned(lock):
+                    yield other
+            finally:
+                os.close(lock)
 
     def drop(self, sha: Sha) -> None:
         """Forget the files of a binary that proved wrong."""
@@ -172,6 +178,17 @@ class Staging:
         if syncfs(self._lock) != 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), self.path)
+
+
+def _move_files(source: str, target: str) -> set[str]:
+    """Move the plain files that rsync gave their last name: not links, and not what it was still writing."""
+    names = set()
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False) and _FILE.match(entry.name):
+                os.rename(entry.path, os.path.join(target, entry.name))
+                names.add(entry.name)
+    return names
 
 
 class Writer:
