@@ -43,6 +43,11 @@ class Meter:
         if not self._quiet:
             self._print(text)
 
+    def note(self, text: str) -> None:
+        """Good to know, and nothing wrong: not shown with -q."""
+        if not self._quiet:
+            self.warn(text)
+
     def detail(self, text: str) -> None:
         """Shown with -v."""
         if self._verbose:

@@ -17,8 +17,8 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -179,7 +179,7 @@ class Session:
         folder, however deep. Returns what was sent."""
         names = list(names)
         while True:
-            ended = self._run(self._send_args, root + "/", self._root(), names)
+            ended = self._run(self._send_args, root + "/", self._root(), names, umask=self._remote_umask())
             if ended.code == 11 and "--mkpath" not in self._send_args() and "No such file" in ended.stderr:
                 self._make_root(self.location.path.rstrip("/"))
                 continue
@@ -187,6 +187,15 @@ class Session:
         if ended.code:
             raise self._failure(ended)
         return dict(ended.items)
+
+    def _remote_umask(self) -> int | None:
+        """A store on a disk of ours is for whom its root is for, whatever our umask; elsewhere the far umask rules."""
+        if self.location.kind is not Kind.PATH:
+            return None
+        try:
+            return 0o077 & ~os.stat(self.location.path).st_mode
+        except OSError:
+            return None
 
     def _send_args(self) -> list[str]:
         return send_args(self._version, self._lacking, self._options.client, self._options.fsync)
@@ -225,8 +234,9 @@ class Session:
         return self.location.rsync_argument()
 
     def _run(
-        self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str], *, watched: bool = False
-    ) -> _Ended:
+        self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
+        *, watched: bool = False, umask: int | None = None,
+    ) -> _Ended:  # fmt: skip
         """One rsync; again without what the other side does not know."""
         while True:
             limit = [f"--bwlimit={self._options.bwlimit}"] if self._options.bwlimit else []
@@ -235,7 +245,7 @@ class Session:
             with tempfile.TemporaryFile() as feed, tempfile.TemporaryFile() as errors:
                 feed.writelines(name.encode() + b"\0" for name in names)
                 feed.seek(0)
-                ended = self._supervise([*given, *limit, *reach, "--", source, target], feed, errors, watched)
+                ended = self._supervise([*given, *limit, *reach, "--", source, target], feed, errors, watched, umask)
             refused = {
                 flag for flag in _NOT_EVERYWHERE if flag in given
                 and re.search(rf"{flag}: unknown option|refuse.* {flag}", ended.stderr)
@@ -244,7 +254,9 @@ class Session:
                 return ended
             self._lacking |= refused
 
-    def _supervise(self, argv: Sequence[str], feed: IO[bytes], errors: IO[bytes], watched: bool) -> _Ended:
+    def _supervise(
+        self, argv: Sequence[str], feed: IO[bytes], errors: IO[bytes], watched: bool, umask: int | None
+    ) -> _Ended:
         """Start rsync in a session of its own, read what it reports, and see to it that nothing of it outlives us.
 
         A `watched` one is stopped when it reports nothing for the timeout: rsync's own does not fire on a pull whose
@@ -255,10 +267,11 @@ class Session:
         read_end, write_end = os.pipe()
         with open(read_end, "rb", buffering=0) as reports:
             with open(write_end, "wb") as output:
-                running = sh.Command(process.tool("rsync"))(
-                    *argv, _in=feed, _out=output, _err=errors, _tty_out=False, _bg=True, _bg_exc=False,
-                    _new_session=True, _ok_code=list(range(256)), _env=process.clean_env(),
-                )  # fmt: skip
+                with _umask(umask):
+                    running = sh.Command(process.tool("rsync"))(
+                        *argv, _in=feed, _out=output, _err=errors, _tty_out=False, _bg=True, _bg_exc=False,
+                        _new_session=True, _ok_code=list(range(256)), _env=process.clean_env(),
+                    )  # fmt: skip
             try:
                 items = self._listen(reports, self._options.timeout if watched else None)
                 running.wait()
@@ -314,6 +327,19 @@ class Session:
         if ended.code in (2, 6, 11, 13, 14, 22, 23, 24, 25):
             return ToolError(f"{where}: rsync failed (exit code {ended.code}): {said}")
         return RemoteError(f"{where} cannot be reached or broke off: {said}", again)
+
+
+@contextmanager
+def _umask(mask: int | None) -> Iterator[None]:
+    """Have what is started in the block run with this umask, or with our own."""
+    if mask is None:
+        yield
+        return
+    own = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(own)
 
 
 def _gist(stderr: str) -> str:

@@ -28,8 +28,8 @@ class Report:
     or sent. `absent`: at a push, what older commits need and neither here nor at the remote is.
     """
 
-    selected: int = 0
-    present: int = 0
+    selected: frozenset[Sha] = frozenset()
+    present: frozenset[Sha] = frozenset()
     transferred: int = 0
     bytes: int | None = 0
     missing: Paths = field(default_factory=dict)
@@ -121,7 +121,7 @@ class Syncer:
         if refetch:
             here = {sha: meta for sha, meta in here.items() if self._sound(meta)}
         wanted = sorted(selected.keys() - here.keys())
-        report = Report(len(selected), len(here))
+        report = Report(frozenset(selected), frozenset(here))
         if dry_run:
             return replace(report, transferred=len(wanted), bytes=None if wanted else 0)
         if not wanted:
@@ -230,7 +230,8 @@ class Syncer:
             scope = replace(scope, known=known)
         selected = history.references(self._repo, scope)
         here = self._here(selected, link=not dry_run)
-        report = self._push(selected, here.values(), dry_run, lambda shas: history.references(self._repo, scope, shas))
+        report = Report(frozenset(selected), frozenset(here))
+        report = self._push(report, here.values(), dry_run, lambda shas: history.references(self._repo, scope, shas))
         if dry_run:
             return report
         lacking = selected.keys() - here.keys() - self._at_remote(selected.keys() - here.keys())
@@ -251,15 +252,15 @@ class Syncer:
         except NotAStore:
             listing = self._listing = {}
         lacking = [meta for meta in here if not _whole(meta, listing)]
-        selected: Paths = {meta.sha: [] for meta in here}
-        return self._push(selected, lacking, dry_run, self._committed_paths)
+        everything = frozenset(meta.sha for meta in here)
+        return self._push(Report(everything, everything), lacking, dry_run, self._committed_paths)
 
     def _push(
-        self, selected: Paths, metas: Collection[Meta], dry_run: bool, find_paths: Callable[[Collection[Sha]], Paths]
+        self, report: Report, metas: Collection[Meta], dry_run: bool, find_paths: Callable[[Collection[Sha]], Paths]
     ) -> Report:
-        present = len(self._here(selected, link=False))
+        """Send of `metas` those that are sound; the rest of what `report` tells stays."""
         if dry_run:
-            return Report(len(selected), present, len(metas), sum(meta.size for meta in metas))
+            return replace(report, transferred=len(metas), bytes=sum(meta.size for meta in metas))
         damaged = {meta.sha for meta in metas if not self._store.sound(meta)}
         whole = [meta for meta in metas if meta.sha not in damaged]
         chunks = [name(meta.sha, number) for meta in whole for number in range(meta.chunks)]
@@ -268,7 +269,7 @@ class Syncer:
         moved = sum(sent.values())
         sent |= self._send_files([name(meta.sha, META) for meta in whole], "push", None)
         shas = {found[3] for file in sent if (found := NAME.match(file))}
-        return Report(len(selected), present, len(shas), moved, damaged=self._named(damaged, find_paths))
+        return replace(report, transferred=len(shas), bytes=moved, damaged=self._named(damaged, find_paths))
 
     def _send_files(self, names: list[str], what: str, total: int | None) -> dict[str, int]:
         if not names:
@@ -299,8 +300,8 @@ def _whole(meta: Meta, listing: dict[str, int]) -> bool:
 def merged(one: Report, other: Report) -> Report:
     """A push and a pull told as one."""
     return Report(
-        one.selected + other.selected,
-        one.present + other.present,
+        one.selected | other.selected,
+        one.present | other.present,
         one.transferred + other.transferred,
         None if one.bytes is None or other.bytes is None else one.bytes + other.bytes,
         one.missing | other.missing,

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from gitlob_rsync.store import Damaged, Meta, Store
 _FILTER = b"lob"
 _EMPTY = Sha("da39a3ee5e6b4b0d3255bfef95601890afd80709")
 """The binary of 0 bytes: git looks into an empty file each time, and until then lists it as changed."""
+_MANY, _MUCH = 20, 256 * 1024 * 1024
+"""Files, and bytes, that git would look into again in more than a second."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -89,6 +92,7 @@ def expand(
     finally:
         meter.end()
         if noted:
+            _outwait(filled)
             # a lock that someone took meanwhile costs no more than git's looking into the files itself
             with suppress(GitlobError):
                 index.note(repo, filled)
@@ -96,6 +100,15 @@ def expand(
         process.run(repo.argv("update-index", "-q", "--refresh"), env=repo.env, cwd=repo.work_tree, ok=(0, 1))
     result.expanded = len(filled)
     return result
+
+
+def _outwait(filled: dict[bytes, tuple[str, os.stat_result | None]]) -> None:
+    """Git distrusts what an index notes of files that are not older than itself, by the second, and sends their content
+    through the clean filter again. Where that would cost more than a second's sleep, sleep."""
+    last = max((found.st_mtime_ns // 10**9 for _, found in filled.values() if found), default=0)
+    sizes = [found.st_size for _, found in filled.values() if found and found.st_mtime_ns // 10**9 == last]
+    if len(sizes) > _MANY or sum(sizes) > _MUCH:
+        time.sleep(max(0.0, min(1.0, last + 1.01 - time.time())))
 
 
 def _forget(repo: Repo, waiting: list[_Waiting]) -> None:

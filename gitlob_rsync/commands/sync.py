@@ -33,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
     for warning in settings.warnings:
         meter.warn(printable(warning))
     if repo.shallow:
-        meter.warn("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
+        meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
     if given.checkout and not repo.work_tree:
         raise UsageError(f"{repo.git_dir} has no working tree", "--checkout needs one; --pull does not")
     given.remote = given.remote or remote_behind_refs(given.ref, settings.remotes)

@@ -28,7 +28,7 @@ def print_list(repo: Repo, settings: Settings, scopes: Scopes, given: argparse.N
             chosen = syncer.everything()
     elif scopes.complete:
         chosen = {sha: [] for sha in store.shas()}
-    for scope in (scopes.push, scopes.pull):
+    for scope in dict.fromkeys((scopes.push, scopes.pull)):  # often the same
         if scope:
             chosen |= history.references(repo, scope)
     if scopes.complete and chosen:
@@ -77,7 +77,7 @@ def tell(result: Result, given: argparse.Namespace, meter: Meter) -> None:
         result.pulled
         and report.missing
         and not result.pulled.transferred
-        and len(report.missing) == result.pulled.selected
+        and report.missing.keys() == result.pulled.selected
     ):
         meter.warn(printable(f"nothing that was asked for is at {result.remote}: is this the right location?"))
     if given.json:
@@ -103,8 +103,8 @@ def as_json(result: Result) -> dict[str, object]:
 
     def counts(report: Report) -> dict[str, object]:
         return {
-            "selected": report.selected,
-            "present": report.present,
+            "selected": len(report.selected),
+            "present": len(report.present),
             "transferred": report.transferred,
             "bytes": report.bytes,
         }
@@ -141,7 +141,7 @@ def _directions(result: Result) -> Iterable[str]:
     ):
         if done:
             size = "" if done.bytes is None else f" ({size_text(done.bytes)})"
-            yield f"{would if result.dry_run else verb} {done.transferred} of {done.selected} binaries{size}"
+            yield f"{would if result.dry_run else verb} {done.transferred} of {len(done.selected)} binaries{size}"
             if done.absent:
                 yield f"{done.absent} of older commits are neither here nor there"
 
