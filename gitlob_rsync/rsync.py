@@ -34,7 +34,7 @@ CONNECT_SECONDS = 20
 _NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender": (3, 2, 5)}
 """Options and the version that brought them. The first two must be known to the remote's rsync too."""
 
-_ITEM = re.compile(rb"([<>ch.*][fdLDS][^|]{9})\|(\d+)\|(\d+)\|(.*)\Z", re.DOTALL)
+_ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d+)\|(\d+)\|(.*)\Z", re.DOTALL)
 _TOTAL = re.compile(rb" *(\d+) +\d+%")
 _FORMAT = "--out-format=%i|%l|%b|%n"
 
