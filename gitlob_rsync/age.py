@@ -9,6 +9,8 @@ DAY = 86400
 ALL = math.inf
 """The age that nothing is older than."""
 
+FORMS = "an age is 12h, 30d, 2w, 6mo, 1y, a number of days, or all"
+
 _FORM = re.compile(r"(\d{1,9})(h|d|w|mo|y)?\Z|all\Z")
 _SECONDS = {"h": 3600, "d": DAY, None: DAY, "w": 7 * DAY, "mo": 30 * DAY, "y": 365 * DAY}
 
@@ -22,7 +24,7 @@ def parse(text: str) -> float:
     """Seconds, or ALL. A month counts 30 days, a year 365. Raises ValueError where it is no AGE."""
     found = _FORM.match(text)
     if not found:
-        raise ValueError("an age is 12h, 30d, 2w, 6mo, 1y, a number of days, or all")
+        raise ValueError(FORMS)
     if found[0] == "all":
         return ALL
     return int(found[1]) * _SECONDS[found[2]]

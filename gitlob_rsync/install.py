@@ -27,16 +27,20 @@ class Setup:
     has_url: bool = True
 
 
-def configure_filter(repo: Repo, *, force: bool = False) -> None:
-    """Set filter.lob in the repository. Raises UsageError where another program's setting stands there."""
-    program = _filter_program()
-    wanted = {key: value.replace("gitlob-filter", program, 1) for key, value in FILTER.items()}
-    for key in (*wanted, "filter.lob.process"):
+def check_filter(repo: Repo) -> None:
+    """Raises UsageError where filter.lob is another program's."""
+    for key in (*FILTER, "filter.lob.process"):
         there = os.fsdecode(repo.run("config", "--get", key, ok=(0, 1))).rstrip("\n")
-        if there and key != "filter.lob.required" and "gitlob-filter" not in there and not force:
+        if there and key != "filter.lob.required" and "gitlob-filter" not in there:
             raise UsageError(f"{key} is set already, to {there!r}", "gitlob-setup --force replaces it")
-    for key, value in wanted.items():
-        repo.run("config", key, value)
+
+
+def configure_filter(repo: Repo) -> None:
+    """Set filter.lob in the repository, whatever it was."""
+    program = _filter_program()
+    repo.run("config", "--unset-all", "filter.lob.process", ok=(0, 5))
+    for key, value in FILTER.items():
+        repo.run("config", key, value.replace("gitlob-filter", program, 1))
 
 
 def _filter_program() -> str:

@@ -218,6 +218,14 @@ class Store:
         return True
 
 
+def obtain(sha: Sha, store: Store, shared: Store | None) -> Meta | None:
+    """The meta of a binary that `store` has whole, linked from the shared store where only that has it."""
+    meta = store.complete(sha)
+    if not meta and shared and (meta := shared.complete(sha)) and not store.link(meta, shared):
+        return None
+    return meta
+
+
 def _folders(path: str) -> list[str]:
     """The folders of one level of a store, sorted; none where there is no such level."""
     try:

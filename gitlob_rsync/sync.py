@@ -13,7 +13,7 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import NotAStore, Options, Session
 from gitlob_rsync.staging import Staging
-from gitlob_rsync.store import META, NAME, Meta, name
+from gitlob_rsync.store import META, NAME, Meta, name, obtain
 
 Paths = dict[Sha, list[bytes]]
 """Binaries, each with paths that need it; none are known for one that no commit names."""
@@ -74,15 +74,11 @@ class Syncer:
     # Both directions: what is here
 
     def _here(self, shas: Iterable[Sha], *, link: bool) -> dict[Sha, Meta]:
-        """Of `shas`, those that are here whole. What only the shared store has is linked, and counts if it could be."""
-        here = {}
-        for sha in shas:
-            meta = self._store.complete(sha)
-            if not meta and self._shared and (meta := self._shared.complete(sha)) and link:
-                meta = meta if self._store.link(meta, self._shared) else None
-            if meta:
-                here[sha] = meta
-        return here
+        """Of `shas`, those that are here whole. What only the shared store has is linked, unless that is not wanted."""
+        if link:
+            return {sha: meta for sha in shas if (meta := obtain(sha, self._store, self._shared))}
+        places = [store for store in (self._store, self._shared) if store]
+        return {sha: meta for sha in shas for store in places if (meta := store.complete(sha))}
 
     def _committed_paths(self, shas: Collection[Sha]) -> Paths:
         return history.references(self._repo, Committed(), shas)

@@ -21,7 +21,7 @@ from gitlob_rsync.history import IndexEntry
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.staging import Staging
-from gitlob_rsync.store import Damaged, Meta, Store
+from gitlob_rsync.store import Damaged, Meta, Store, obtain
 
 _FILTER = b"lob"
 _EMPTY = Sha("da39a3ee5e6b4b0d3255bfef95601890afd80709")
@@ -55,9 +55,16 @@ class _Elsewhere(Exception):
 
 
 def expand(
-    repo: Repo, store: Store, has_filter: bool, meter: Meter, *, restore_missing: bool = False, dry_run: bool = False,
+    repo: Repo,
+    store: Store,
+    shared: Store | None,
+    has_filter: bool,
+    meter: Meter,
+    *,
+    restore_missing: bool = False,
+    dry_run: bool = False,
     pathspecs: Iterable[str] = (),
-) -> Expansion:  # fmt: skip
+) -> Expansion:
     """Fill in what the store has. `has_filter`: whether git knows our clean filter.
 
     Raises UsageError where git would take the filled files for changed ones because it does not know our filter, and
@@ -65,7 +72,13 @@ def expand(
     """
     assert repo.work_tree
     result = Expansion()
-    waiting = list(_find(repo, store, result, restore_missing, tuple(pathspecs)))
+
+    def find(sha: Sha) -> Meta | None:
+        if dry_run:
+            return store.complete(sha) or (shared.complete(sha) if shared else None)
+        return obtain(sha, store, shared)
+
+    waiting = list(_find(repo, find, result, restore_missing, tuple(pathspecs)))
     waiting = _with_filter(repo, waiting, result)
     if not waiting:
         return result
@@ -119,7 +132,7 @@ def _forget(repo: Repo, waiting: list[_Waiting]) -> None:
 
 
 def _find(
-    repo: Repo, store: Store, result: Expansion, restore_missing: bool, pathspecs: tuple[str, ...]
+    repo: Repo, find: Callable[[Sha], Meta | None], result: Expansion, restore_missing: bool, pathspecs: tuple[str, ...]
 ) -> Iterator[_Waiting]:
     """The files that are byte-equal to the placeholder in their index entry, and whose binary is here."""
     assert repo.work_tree
@@ -147,7 +160,7 @@ def _find(
                 if entry.path in changed and not (seen.st_size == 0 and sha == _EMPTY):
                     result.left_alone[entry.path] = "changed"
                 continue
-            meta = store.complete(sha)
+            meta = find(sha)
             if meta:
                 yield _Waiting(entry, meta, seen)
             else:

@@ -28,7 +28,15 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()
-    path = [str(ROOT / "bin"), str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+    path = [
+        str(ROOT / "bin"),
+        str(Path(sys.executable).parent),
+        "/usr/local/bin",
+        "/usr/bin",
+        "/bin",
+        "/usr/sbin",
+        "/sbin",
+    ]
     own = {
         "HOME": str(home),
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -43,7 +51,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    (home / ".gitconfig").write_text("[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n")
+    (home / ".gitconfig").write_text('[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n')
     monkeypatch.chdir(tmp_path)
 
 
@@ -79,7 +87,9 @@ class Work:
         self.git("commit", "-q", "--allow-empty", "-m", message, date=date)
         return self.git("rev-parse", "HEAD").decode().strip()
 
-    def run(self, *argv: str, code: int | None = 0, env: dict[str, str] | None = None, cwd: str = ".") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *argv: str, code: int | None = 0, env: dict[str, str] | None = None, cwd: str = "."
+    ) -> subprocess.CompletedProcess[str]:
         """One of our commands, which must end with `code` (None: whatever)."""
         done = subprocess.run(argv, cwd=self.path / cwd, env={**os.environ, **(env or {})}, capture_output=True,
                               stdin=subprocess.DEVNULL, encoding="utf-8", errors="surrogateescape", timeout=300)  # fmt: skip
@@ -87,7 +97,9 @@ class Work:
         assert "Traceback" not in done.stderr
         return done
 
-    def sync(self, *args: str, code: int | None = 0, env: dict[str, str] | None = None, cwd: str = ".") -> subprocess.CompletedProcess[str]:
+    def sync(
+        self, *args: str, code: int | None = 0, env: dict[str, str] | None = None, cwd: str = "."
+    ) -> subprocess.CompletedProcess[str]:
         return self.run("gitlob-sync", *args, code=code, env=env, cwd=cwd)
 
     def json(self, *args: str, code: int | None = 0, env: dict[str, str] | None = None) -> dict:
@@ -101,7 +113,11 @@ class Work:
 
     @property
     def content(self) -> Path:
-        return Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir").decode().strip()) / "git-lob" / "content"
+        return (
+            Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir").decode().strip())
+            / "git-lob"
+            / "content"
+        )
 
     @property
     def staging(self) -> list[Path]:
@@ -213,12 +229,16 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     )
     host_key = " ".join((folder / "host.pub").read_text().split()[:2])
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
-    config = f"UserKnownHostsFile {folder}/known_hosts\nGlobalKnownHostsFile /dev/null\nIdentitiesOnly yes\nIdentityFile "
+    config = (
+        f"UserKnownHostsFile {folder}/known_hosts\nGlobalKnownHostsFile /dev/null\nIdentitiesOnly yes\nIdentityFile "
+    )
     (folder / "config").write_text(f"{config}{folder}/id\n")
     (folder / "config.forced").write_text(f"{config}{folder}/forced\n")
     sshd_path = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
     assert sshd_path, "these tests need openssh-server"
-    process = subprocess.Popen([sshd_path, "-D", "-e", "-f", folder / "sshd_config"], stderr=(folder / "log").open("wb"))
+    process = subprocess.Popen(
+        [sshd_path, "-D", "-e", "-f", folder / "sshd_config"], stderr=(folder / "log").open("wb")
+    )
     try:
         _await_port(port, process)
         yield Sshd(port, folder, f"ssh -F {folder}/config")

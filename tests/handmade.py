@@ -21,7 +21,11 @@ def files_of(content: bytes) -> dict[str, bytes]:
     sha = sha_of(content)
     chunks = [content[at : at + CHUNK] for at in range(0, len(content), CHUNK)]
     files = {f"{sha[:3]}/{sha[3:6]}/{sha}_{n}": chunk for n, chunk in enumerate(chunks)}
-    files[f"{sha[:3]}/{sha[3:6]}/{sha}_meta"] = b'{"SHA":"%s","Size":%d,"NumChunks":%d}' % (sha.encode(), len(content), len(chunks))
+    files[f"{sha[:3]}/{sha[3:6]}/{sha}_meta"] = b'{"SHA":"%s","Size":%d,"NumChunks":%d}' % (
+        sha.encode(),
+        len(content),
+        len(chunks),
+    )
     return files
 
 

@@ -39,8 +39,10 @@ def run(argv: Sequence[str]) -> int:
     meter = progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose)
     git.check_version()
     repo = git.Repo.discover()
+    if not given.force:
+        install.check_filter(repo)
     done = install.configure_remote(repo, given.remote, given.location) if given.remote else install.Setup(None)
-    install.configure_filter(repo, force=given.force)
+    install.configure_filter(repo)
     store = f"; the store of {given.remote} is at {done.location}" if done.location else ""
     meter.say(printable(f"the filter is configured{store}"))
     if not done.has_url:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gitlob_rsync.commands.common import guard, printable
-from gitlob_rsync.commands.sync_options import PROGRAM, parse, remote_behind_refs
+from gitlob_rsync.commands.sync_options import CONFIGURED, PROGRAM, parse, remote_behind_refs
 from gitlob_rsync.errors import ExitCode, UsageError
 
 
@@ -16,7 +16,7 @@ def main() -> int:
 def run(argv: Sequence[str]) -> int:
     given, work = parse(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import config, git, progress
+    from gitlob_rsync import age, config, git, location, progress
     from gitlob_rsync.commands import sync_report, sync_scopes
 
     started = time.monotonic()
@@ -37,6 +37,9 @@ def run(argv: Sequence[str]) -> int:
     if given.checkout and not repo.work_tree:
         raise UsageError(f"{repo.git_dir} has no working tree", "--checkout needs one; --pull does not")
     given.remote = given.remote or remote_behind_refs(given.ref, settings.remotes)
+    if given.window == CONFIGURED and given.remote and given.remote[0].isdigit():
+        if given.remote not in settings.remotes and not location.looks_like_location(given.remote):
+            raise UsageError(f"{given.remote!r} is neither an AGE nor a remote", age.FORMS)
     scopes = sync_scopes.Scopes.of(given, work, repo, settings)
     if given.list:
         sync_report.print_list(repo, settings, scopes, given)

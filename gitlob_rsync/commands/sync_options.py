@@ -107,7 +107,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
         parser.error(f"--{selections[0]} and --{selections[1]} exclude each other")
     selection = selections[0] if selections else None
     if given.window not in (None, CONFIGURED) and not age.is_age(given.window):
-        parser.error(f"--window {given.window!r}: an age is 12h, 30d, 2w, 6mo, 1y, a number of days, or all")
+        parser.error(f"--window {given.window!r}: {age.FORMS}")
     if given.checkout and (given.push or given.pull):
         parser.error("--checkout brings what the index needs; it goes with neither --push nor --pull")
     if given.push and given.pull:

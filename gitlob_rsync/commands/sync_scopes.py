@@ -102,7 +102,7 @@ def sync(
     # a damaged or missing binary that the checkout waits for is told once, with where it was looked for
     own = git.pathspecs(given.include, given.exclude) if given.checkout else []
     expansion = worktree.expand(
-        repo, settings.store(repo), settings.has_filter, meter,
+        repo, settings.store(repo), settings.shared(), settings.has_filter, meter,
         restore_missing=given.restore_missing, dry_run=given.dry_run, pathspecs=own,
     )  # fmt: skip
     waiting = sum(map(len, expansion.missing.values()))

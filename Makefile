@@ -1,0 +1,89 @@
+# make help lists the targets. Needs GNU make, Python 3.11 or later, git, and rsync.
+
+PREFIX ?= /usr/local
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+# python3, or the first newer one on PATH if that is too old
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+PROGRAMS = $(notdir $(wildcard bin/*))
+override PREFIX := $(abspath $(patsubst ~/%,$(HOME)/%,$(PREFIX)))
+LIB = $(PREFIX)/lib/gitlob-rsync
+MAN = $(PREFIX)/share/man/man1
+
+# $(call make-venv,FOLDER): some systems have venv without pip; the system's own pip fills it then
+define make-venv
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or later is needed, and $(or $(PYTHON),python3) is not: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(1) >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --clear --without-pip $(1) && \
+		$(PYTHON) -m pip --disable-pip-version-check --python $(1)/bin/python install -q pip; }
+endef
+
+all: help
+
+help:
+	@echo 'make demo        what it does, in a temporary folder; needs no account'
+	@echo 'make test        the tests              PYTEST_ARGS="-k window"'
+	@echo 'make install     the programs and pages PREFIX=$(PREFIX)'
+	@echo 'make uninstall   remove them            PREFIX=$(PREFIX)'
+	@echo 'make lint        ruff check, ruff format --check'
+	@echo 'make types       mypy --strict'
+	@echo 'make bench       measure side by side   BENCH_ARGS="--help"'
+	@echo 'make clean       remove what the others made here'
+	@echo 'PYTHON=... chooses the interpreter (3.11 or later).'
+
+demo: demo-needs $(VENV)/stamp
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh
+
+test: needs $(VENV)/stamp
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/lint-stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/lint-stamp
+	$(BIN)/mypy
+
+bench: $(VENV)/stamp
+	@$(BIN)/python tests/bench.py $(BENCH_ARGS)
+
+needs:
+	@tests/install-needs.sh tests
+
+demo-needs:
+	@tests/install-needs.sh demo
+
+$(VENV)/stamp: setup.cfg pyproject.toml
+	$(call make-venv,$(VENV))
+	$(PIP) install -e '.[test]'
+	@touch $@
+
+$(VENV)/lint-stamp: $(VENV)/stamp
+	$(PIP) install -e '.[test,lint]'
+	@touch $@
+
+# built from a copy, so that a call as root leaves nothing of root's behind in this folder
+install:
+	$(call make-venv,$(LIB))
+	umask 022 && copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
+		cp -R setup.cfg pyproject.toml README.md LICENSE bin gitlob_rsync "$$copy" && \
+		$(LIB)/bin/python -m pip --disable-pip-version-check --no-input -q install "$$copy"
+	install -d $(PREFIX)/bin $(MAN)
+	for p in $(PROGRAMS); do ln -sf $(LIB)/bin/$$p $(PREFIX)/bin/$$p || exit 1; done
+	install -m 644 man/*.1 $(MAN)
+
+uninstall:
+	rm -f $(PROGRAMS:%=$(PREFIX)/bin/%) $(PROGRAMS:%=$(MAN)/%.1)
+	rm -rf $(LIB)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find gitlob_rsync tests -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: all help demo test lint types bench needs demo-needs install uninstall clean
