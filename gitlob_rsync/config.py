@@ -56,6 +56,8 @@ class Settings:
     window: Window = field(default_factory=lambda: Window(30 * DAY, 7 * DAY, 0))
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    autofetch: bool = True
+    must_have: bool = False
     shared_store: str | None = None
     sharing: Sharing = field(default_factory=Sharing)
     timeout: int = 120
@@ -119,6 +121,8 @@ class Settings:
             ),
             include=_split(text("git-lob.fetch-include")),
             exclude=_split(text("git-lob.fetch-exclude")),
+            autofetch=_boolean(values.get("git-lob.autofetch"), True),
+            must_have=_choice(values.get("git-lob.on-missing"), "placeholder", "fail") == "fail",
             shared_store=os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(shared)) if shared else None,
             sharing=_sharing(values.get("core.sharedrepository")),
             timeout=_timeout(values.get("git-lob.timeout")),
@@ -253,6 +257,14 @@ def _boolean(value: _Value | None, default: bool) -> bool:
     if text in ("false", "no", "off", "0", ""):
         return False
     raise value.wrong("it must be true or false")
+
+
+def _choice(value: _Value | None, default: str, *others: str) -> str:
+    if value is None:
+        return default
+    if value.text not in (default, *others):
+        raise value.wrong(f"it must be {' or '.join((default, *others))}")
+    return value.text
 
 
 def _sharing(value: _Value | None) -> Sharing:

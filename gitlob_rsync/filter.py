@@ -1,63 +1,96 @@
-"""git's clean and smudge, for one file: content becomes a placeholder and a binary in the store, and the reverse.
+"""git's clean and smudge: content becomes a placeholder and a binary in the store, and the reverse.
 
 What clean stores is not fsynced, as git does not fsync its loose objects by default: the working file is still there. A
 crash can leave a binary incomplete, never wrong and complete, since a push hashes what it sends.
 """
 
-from typing import IO
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 
 from gitlob_rsync import placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.staging import Staging, Writer
-from gitlob_rsync.store import BLOCK, Damaged, Store
+from gitlob_rsync.store import Damaged, Store
+
+SMALL = 4 << 20
+"""Bytes up to which content is held in memory, to have it hashed before any of it is written."""
 
 
-def head(content: IO[bytes]) -> bytes:
-    """Enough of a stream to tell whether all of it is a placeholder; a pipe may deliver it in pieces."""
-    start = b""
-    while len(start) <= placeholder.SIZE and (more := content.read(BLOCK)):
-        start += more
-    return start
+class Filter:
+    """The two directions, for any number of files. Use it in a `with` block: they share a staging folder."""
 
+    def __init__(self, store: Store, shared: Store | None) -> None:
+        self._store = store
+        self._shared = shared
+        self._open = ExitStack()
+        self._staging: Staging | None = None
 
-def clean(store: Store, shared: Store | None, content: IO[bytes], output: IO[bytes]) -> None:
-    """Store the content and write its placeholder. Content that is a placeholder itself passes unchanged."""
-    start = head(content)
-    if placeholder.decode(start):
-        output.write(start)
-        return
-    with Staging(store) as staging:
-        writer = Writer(staging)
-        block = start
-        while block:
-            writer.write(block)
-            block = content.read(BLOCK)
-        sha = writer.finish()
-    if shared and not shared.complete(sha) and (meta := store.complete(sha)):
-        shared.link(meta, store)
-    output.write(placeholder.encode(sha))
+    def __enter__(self) -> "Filter":
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
-def smudge(store: Store, shared: Store | None, content: IO[bytes], output: IO[bytes]) -> Sha | None:
-    """Write the content that a placeholder stands for; anything else passes unchanged.
+    def clean(self, blocks: Iterable[bytes]) -> bytes:
+        """Store content and return its placeholder. Content that is a placeholder itself is returned as it is.
 
-    Returns the sha of a binary that is not here whole and sound; its placeholder was written then.
-    """
-    start = head(content)
-    sha = placeholder.decode(start)
-    if sha is None:
-        while start:
-            output.write(start)
-            start = content.read(BLOCK)
-        return None
-    for place in (store, shared):
-        meta = place.complete(sha) if place else None
-        if place and meta and place.sound(meta):
-            try:
-                for block in place.read(meta):
-                    output.write(block)
-            except Damaged:
-                raise  # changed since it was hashed: git drops what it got, because we fail
+        Nothing of it is left in the store where `blocks` raises.
+        """
+        rest = iter(blocks)
+        start = _take(rest, SMALL)
+        if placeholder.decode(start):
+            return start
+        if len(start) <= SMALL:
+            sha = Sha(hashlib.sha1(start, usedforsecurity=False).hexdigest())
+            if self._store.complete(sha):
+                return placeholder.encode(sha)
+        with Writer(self._staged()) as writer:
+            writer.write(start)
+            for block in rest:
+                writer.write(block)
+            sha = writer.finish()
+        if self._shared and not self._shared.complete(sha) and (meta := self._store.complete(sha)):
+            self._shared.link(meta, self._store)
+        return placeholder.encode(sha)
+
+    def _staged(self) -> Staging:
+        if self._staging is None:
+            self._staging = self._open.enter_context(Staging(self._store))
+        return self._staging
+
+    def load(self, sha: Sha) -> Iterable[bytes] | None:
+        """The content of a binary in blocks, or None where it is not here whole and sound. What only the shared store
+        has is linked. All of it is hashed before the first block is handed out: git cannot take one back."""
+        meta = self._store.complete(sha)
+        if (
+            not meta
+            and self._shared
+            and (meta := self._shared.complete(sha))
+            and not self._store.link(meta, self._shared)
+        ):
             return None
-    output.write(start)
-    return sha
+        if not meta:
+            return None
+        if meta.size > SMALL:
+            return self._store.read(meta) if self._store.sound(meta) else None
+        try:
+            return [b"".join(self._store.read(meta))]
+        except (Damaged, FileNotFoundError):
+            return None
+
+
+def split_placeholder(blocks: Iterable[bytes]) -> tuple[Sha | None, bytes, Iterator[bytes]]:
+    """What a blob stands for, its beginning, and the rest: a pipe may deliver a placeholder in several pieces."""
+    rest = iter(blocks)
+    start = _take(rest, placeholder.SIZE)
+    return placeholder.decode(start), start, rest
+
+
+def _take(blocks: Iterator[bytes], size: int) -> bytes:
+    """From the start, more than `size` bytes, or all there is."""
+    taken, total = [], 0
+    while total <= size and (block := next(blocks, None)) is not None:
+        taken.append(block)
+        total += len(block)
+    return b"".join(taken)

@@ -12,6 +12,7 @@ from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Kind, Location
 
 FILTER = {
+    "filter.lob.process": "gitlob-filter process",
     "filter.lob.clean": "gitlob-filter clean -- %f",
     "filter.lob.smudge": "gitlob-filter smudge -- %f",
     "filter.lob.required": "true",
@@ -29,7 +30,7 @@ class Setup:
 
 def check_filter(repo: Repo) -> None:
     """Raises UsageError where filter.lob is another program's."""
-    for key in (*FILTER, "filter.lob.process"):
+    for key in FILTER:
         there = os.fsdecode(repo.run("config", "--get", key, ok=(0, 1))).rstrip("\n")
         if there and key != "filter.lob.required" and "gitlob-filter" not in there:
             raise UsageError(f"{key} is set already, to {there!r}", "gitlob-setup --force replaces it")
@@ -38,7 +39,6 @@ def check_filter(repo: Repo) -> None:
 def configure_filter(repo: Repo) -> None:
     """Set filter.lob in the repository, whatever it was."""
     program = _filter_program()
-    repo.run("config", "--unset-all", "filter.lob.process", ok=(0, 5))
     for key, value in FILTER.items():
         repo.run("config", key, value.replace("gitlob-filter", program, 1))
 

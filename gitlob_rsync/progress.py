@@ -54,6 +54,13 @@ class Meter:
             self._print(text)
 
 
+class Silent(Meter):
+    """Not even warnings: who has it tells in the end what came of it."""
+
+    def _print(self, text: str) -> None:
+        pass
+
+
 class Line(Meter):
     """A line of plain text now and then, for logs."""
 

@@ -192,7 +192,8 @@ def _move_files(source: str, target: str) -> set[str]:
 
 
 class Writer:
-    """A new binary, written as it is read: its name is known only at the end."""
+    """A new binary, written as it is read: its name is known only at the end. Use it in a `with` block, which leaves
+    nothing of an unfinished one."""
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
@@ -200,6 +201,15 @@ class Writer:
         self._size = 0
         self._chunks: list[str] = []
         self._file: int | None = None
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+        for path in self._chunks:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
     def write(self, block: bytes) -> None:
         self._digest.update(block)
@@ -214,24 +224,21 @@ class Writer:
             rest = rest[written:]
 
     def _open_next(self) -> None:
-        self.close()
+        self._close()
         path = os.path.join(self._staging.path, f"new_{len(self._chunks)}")
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._chunks.append(path)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     def finish(self) -> Sha:
         """Give the binary its name, unless the store has it already; returns its sha."""
-        self.close()
+        self._close()
         sha = Sha(self._digest.hexdigest())
-        if self._staging.store.complete(sha):
-            for path in self._chunks:
-                os.unlink(path)
-        else:
+        if not self._staging.store.complete(sha):
             meta = Meta(sha, self._size)
             self._staging.write_meta(meta)
             self._staging.store.admit(meta, [*self._chunks, self._staging.at(sha, META)])

@@ -110,6 +110,10 @@ class Syncer:
             return replace(report, bytes=sum(content))
         return report
 
+    def fetch(self, shas: Collection[Sha]) -> set[Sha]:
+        """Bring binaries by name, whatever is here under it; returns those that arrived. Raises RemoteError as pull."""
+        return self._fetch(sorted(shas))[0]
+
     def _pull(
         self, selected: Paths, refetch: bool, dry_run: bool, find_paths: Callable[[Collection[Sha]], Paths]
     ) -> Report:

@@ -8,13 +8,15 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "gitlob_rsync"
 
 FLOORS = [
-    {"errors", "placeholder", "age", "location"},
+    {"errors", "placeholder", "age", "location", "pktline"},
     {"process", "git", "history", "config", "store", "staging", "rsync", "progress", "index", "record"},
-    {"worktree", "sync", "filter", "install"},
+    {"worktree", "sync", "filter", "serve", "install"},
     {"commands"},
 ]
 SAME_FLOOR = {
     "location": {"errors"},
+    "pktline": {"errors"},
+    "serve": {"filter"},
     "git": {"process"},
     "history": {"git", "process"},
     "config": {"git", "history", "store"},

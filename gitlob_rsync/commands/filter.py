@@ -1,16 +1,24 @@
 """gitlob-filter: git's side. Started by git, usable by hand."""
 
+import fcntl
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import IO
 
+from gitlob_rsync import config, git, serve
 from gitlob_rsync.commands.common import Parser, guard, printable
-from gitlob_rsync.errors import ExitCode
+from gitlob_rsync.errors import ExitCode, UsageError
+from gitlob_rsync.filter import Filter, split_placeholder
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.store import BLOCK
 
 PROGRAM = "gitlob-filter"
 DESCRIPTION = """\
 Turn content into a placeholder and a binary in the store (clean), or a placeholder into content (smudge).
 
-Reads standard input, writes standard output. Git starts it where gitlob-setup configured it.
+Reads standard input, writes standard output. Git starts it where gitlob-setup configured it: one `process` for all
+files of a git command. A smudge of a binary that is not here brings it from the default remote.
 """
 
 
@@ -20,19 +28,75 @@ def main() -> int:
 
 def run(argv: Sequence[str]) -> int:
     parser = Parser(PROGRAM, DESCRIPTION)
-    parser.add_argument("direction", choices=("clean", "smudge"), help="which way")
+    parser.add_argument("direction", choices=("clean", "smudge", "process"), help="which way; process: git's protocol")
     parser.add_argument("path", metavar="PATH", nargs="?", default="-", help="the file's path, for messages")
     given = parser.parse_args(argv)
-    from gitlob_rsync import config, filter, git
-
     repo = git.Repo.discover()
     settings = config.Settings.load(repo)
-    store, shared = settings.store(repo), settings.shared()
-    source, output = sys.stdin.buffer, sys.stdout.buffer
-    if given.direction == "clean":
-        filter.clean(store, shared, source, output)
-    elif sha := filter.smudge(store, shared, source, output):
-        text = f"{PROGRAM}: {given.path}: binary {sha} is not here; its placeholder stays (gitlob-sync --checkout)"
-        print(printable(text), file=sys.stderr)
-    output.flush()
+    for number in (0, 1):
+        with suppress(OSError, AttributeError):  # a larger pipe: fewer changes between git and us
+            fcntl.fcntl(number, fcntl.F_SETPIPE_SZ, 1 << 20)
+    with (
+        open(0, "rb", buffering=1 << 17, closefd=False) as source,
+        open(1, "wb", buffering=1 << 17, closefd=False) as output,
+        Filter(settings.store(repo), settings.shared()) as filter,
+    ):
+        if given.direction == "clean":
+            output.write(filter.clean(_blocks(source)))
+            return ExitCode.DONE
+        supply = _supply(repo, settings, filter)
+        if given.direction == "process":
+            server = serve.Server(supply, source, output, settings.must_have)
+            server.serve()
+            for error in server.errors:
+                _tell(error)
+        else:
+            _smudge(supply, source, output)
+    if supply.waiting:
+        files = "1 file waits" if supply.waiting == 1 else f"{supply.waiting} files wait"
+        _tell(f"{files} for content: {supply.reason or 'the remote lacks it'} (gitlob-sync --checkout brings it)")
+        if settings.must_have and given.direction == "smudge":
+            return ExitCode.INCOMPLETE
     return ExitCode.DONE
+
+
+def _tell(text: str) -> None:
+    print(printable(f"{PROGRAM}: {' '.join(text.split())}"), file=sys.stderr, flush=True)
+
+
+def _blocks(source: IO[bytes]) -> Iterable[bytes]:
+    while block := source.read(BLOCK):
+        yield block
+
+
+def _supply(repo: git.Repo, settings: config.Settings, filter: Filter) -> serve.Supply:
+    if not settings.autofetch:
+        return serve.Supply(filter, None, "git-lob.autofetch is off")
+    try:
+        remote = settings.remote(None)
+    except UsageError as error:
+        return serve.Supply(filter, None, str(error))
+
+    def download(shas: Collection[Sha]) -> None:
+        # loaded only now: it costs more than a small file's clean or smudge
+        from gitlob_rsync.progress import Silent
+        from gitlob_rsync.sync import Syncer
+
+        with Syncer(repo, settings, remote, Silent(PROGRAM)) as syncer:
+            syncer.fetch(shas)
+
+    return serve.Supply(filter, download)
+
+
+def _smudge(supply: serve.Supply, source: IO[bytes], output: IO[bytes]) -> None:
+    """One file: its content, or its placeholder where the content cannot be had."""
+    sha, start, rest = split_placeholder(_blocks(source))
+    if sha is None:
+        output.write(start)
+        output.writelines(rest)
+        return
+    content = supply.filter.load(sha)
+    if content is None:
+        supply.bring([sha])
+        content = supply.load(sha)
+    output.writelines([start] if content is None else content)

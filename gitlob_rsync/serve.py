@@ -1,0 +1,191 @@
+"""git's long-running filter (gitattributes(5), "Long Running Filter Process", version 2): one process for all files of a
+git command, and one download for all binaries that a checkout lacks.
+
+A binary that is here streams from the store. One that is missing is answered `delayed`; when git asks which of these
+have become available, all of them are brought at once, and whatever could not be had is handed over as its placeholder.
+"""
+
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from gitlob_rsync import pktline
+from gitlob_rsync.errors import GitlobError
+from gitlob_rsync.filter import Filter, split_placeholder
+from gitlob_rsync.pktline import ProtocolError
+from gitlob_rsync.placeholder import Sha
+
+CAPABILITIES = ("clean", "smudge", "delay")
+_SPOOL = 1 << 20
+
+
+class Supply:
+    """Where content comes from: the store, and for what it lacks one download, if any.
+
+    `download` brings binaries into the store, those that can be had; it raises GitlobError where none can. None: nothing
+    may be downloaded, and `reason` says why.
+    """
+
+    def __init__(self, filter: Filter, download: Callable[[Collection[Sha]], None] | None, reason: str = "") -> None:
+        self.filter = filter
+        self.waiting = 0
+        """Files that stayed placeholders."""
+        self.reason = reason
+        self._download = download
+
+    @property
+    def can_bring(self) -> bool:
+        """An unreachable host costs one timeout, not one a file: after a failure there is no further try."""
+        return self._download is not None and not self.reason
+
+    def bring(self, shas: Collection[Sha]) -> None:
+        """Bring what can be had of `shas`."""
+        if self._download and self.can_bring:
+            try:
+                self._download(sorted(shas))
+            except GitlobError as error:
+                self.reason = str(error)
+
+    def load(self, sha: Sha) -> Iterable[bytes] | None:
+        """The content, if it is here by now; None, and one file more that waits, where it is not."""
+        content = self.filter.load(sha)
+        self.waiting += content is None
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    command: str
+    path: bytes
+    can_delay: bool
+
+
+class Server:
+    """One conversation with git. With `must_have`, a file whose binary cannot be had is an error, else it stays a
+    placeholder. `errors`: what failed, to be told at the end."""
+
+    def __init__(self, supply: Supply, source: IO[bytes], output: IO[bytes], must_have: bool) -> None:
+        self._supply = supply
+        self._source = source
+        self._output = output
+        self._must_have = must_have
+        self._delayed: dict[bytes, tuple[Sha, bytes]] = {}
+        self._announced: set[bytes] = set()
+        self.errors: list[str] = []
+
+    def serve(self) -> None:
+        """Answer git until it closes its end. Raises ProtocolError where it does not speak the protocol."""
+        try:
+            self._shake_hands()
+            while True:
+                self._answer(self._next_request())
+                self._output.flush()
+        except EOFError:
+            return
+
+    def _shake_hands(self) -> None:
+        if pktline.read_packet(self._source) != b"git-filter-client\n":
+            raise ProtocolError("this is not git's filter protocol", "gitlob-filter process is started by git")
+        if b"version=2\n" not in list(pktline.read_list(self._source)):
+            raise ProtocolError("git offers no version of the filter protocol that is known here (2)")
+        pktline.write_lines(self._output, b"git-filter-server", b"version=2")
+        self._output.flush()
+        offered = {line.rstrip(b"\n") for line in pktline.read_list(self._source)}
+        common = [b"capability=" + name.encode() for name in CAPABILITIES if b"capability=" + name.encode() in offered]
+        pktline.write_lines(self._output, *common)
+        self._output.flush()
+
+    def _next_request(self) -> _Request:
+        """Raises EOFError where git is done."""
+        first = pktline.read_packet(self._source)
+        if first is None:
+            raise ProtocolError("git sent an empty request")
+        pairs = dict(line.rstrip(b"\n").partition(b"=")[::2] for line in [first, *pktline.read_list(self._source)])
+        command = pairs.get(b"command", b"").decode(errors="replace")
+        if command not in ("clean", "smudge", "list_available_blobs"):
+            raise ProtocolError(f"git sent an unknown command ({command!r})")
+        return _Request(command, pairs.get(b"pathname", b""), pairs.get(b"can-delay") == b"1")
+
+    def _answer(self, request: _Request) -> None:
+        if request.command == "list_available_blobs":
+            self._list_available()
+        elif request.command == "clean":
+            self._clean()
+        else:
+            self._smudge(request)
+
+    def _clean(self) -> None:
+        blocks = pktline.read_list(self._source)
+        try:
+            stands_for = self._supply.filter.clean(blocks)
+        except ProtocolError:
+            raise
+        except (GitlobError, OSError) as error:
+            for _ in blocks:  # git reads no answer before it has sent everything
+                pass
+            self.errors.append(str(error))
+            pktline.write_lines(self._output, b"status=error")
+        else:
+            self._send([stands_for])
+
+    def _send(self, content: Iterable[bytes]) -> None:
+        """A success, its content, and nothing to add."""
+        pktline.write_lines(self._output, b"status=success")
+        try:
+            pktline.write_content(self._output, content)
+        except (GitlobError, OSError) as error:
+            # too late to send something else: git drops what it got
+            self._output.write(pktline.FLUSH)
+            pktline.write_lines(self._output, b"status=error")
+            self.errors.append(str(error))
+            return
+        self._output.write(pktline.FLUSH)
+
+    def _smudge(self, request: _Request) -> None:
+        sha, start, rest = split_placeholder(pktline.read_list(self._source))
+        if request.path in self._delayed and not start:
+            sha, start = self._delayed.pop(request.path)
+            self._hand_over(sha, start)
+        elif sha is None:
+            self._send(_spooled(start, rest))
+        elif (content := self._supply.filter.load(sha)) is not None:
+            self._send(content)
+        elif request.can_delay and self._supply.can_bring:
+            self._delayed[request.path] = (sha, start)
+            pktline.write_lines(self._output, b"status=delayed")
+        else:
+            self._supply.bring([sha])
+            self._hand_over(sha, start)
+
+    def _list_available(self) -> None:
+        """All of the delayed files at once; none the second time, which tells git that there will be no more."""
+        fresh = [path for path in self._delayed if path not in self._announced]
+        if fresh:
+            self._supply.bring({sha for sha, _ in self._delayed.values()})
+        self._announced.update(fresh)
+        for path in fresh:
+            pktline.write_packet(self._output, b"pathname=" + path + b"\n")
+        self._output.write(pktline.FLUSH)
+        pktline.write_lines(self._output, b"status=success")
+
+    def _hand_over(self, sha: Sha, start: bytes) -> None:
+        """The content of a binary that was to be brought; where it was not, its placeholder."""
+        content = self._supply.load(sha)
+        if content is not None:
+            self._send(content)
+        elif self._must_have:
+            pktline.write_lines(self._output, b"status=error")
+        else:
+            self._send([start])
+
+
+def _spooled(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    """Content that is no placeholder, as it came: git sends all of it before it reads any."""
+    with tempfile.SpooledTemporaryFile(_SPOOL) as spool:
+        spool.write(start)
+        for block in rest:
+            spool.write(block)
+        spool.seek(0)
+        while block := spool.read(_SPOOL):
+            yield block
