@@ -41,15 +41,16 @@ class Filter:
         start = _take(rest, SMALL)
         if placeholder.decode(start):
             return start
-        if len(start) <= SMALL:
-            sha = Sha(hashlib.sha1(start, usedforsecurity=False).hexdigest())
-            if self._store.complete(sha):
-                return placeholder.encode(sha)
+        digest = hashlib.sha1(start, usedforsecurity=False)
+        if len(start) <= SMALL and self._store.complete(sha := Sha(digest.hexdigest())):
+            return placeholder.encode(sha)
         with Writer(self._staged()) as writer:
             writer.write(start)
             for block in rest:
+                digest.update(block)
                 writer.write(block)
-            sha = writer.finish()
+            sha = Sha(digest.hexdigest())
+            writer.finish(sha)
         if self._shared and not self._shared.complete(sha) and (meta := self._store.complete(sha)):
             self._shared.link(meta, self._store)
         return placeholder.encode(sha)
@@ -73,7 +74,7 @@ class Filter:
         if not meta:
             return None
         if meta.size > SMALL:
-            return self._store.read(meta) if self._store.sound(meta) else None
+            return self._store.blocks(meta) if self._store.sound(meta) else None
         try:
             return [b"".join(self._store.read(meta))]
         except (Damaged, FileNotFoundError):

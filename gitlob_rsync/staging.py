@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import BLOCK, CHUNK, META, Meta, Store, file_name
+from gitlob_rsync.store import CHUNK, META, Meta, Store, file_name, read_file
 
 PARTIAL = "partial"
 """Where rsync keeps the part of a chunk that had come when it was stopped."""
@@ -146,9 +146,8 @@ class Staging:
             return False
         digest = hashlib.sha1(usedforsecurity=False)
         for number in range(meta.chunks):
-            with open(self.at(meta.sha, number), "rb", buffering=0) as chunk:
-                while block := chunk.read(BLOCK):
-                    digest.update(block)
+            for block in read_file(self.at(meta.sha, number)):
+                digest.update(block)
         return digest.hexdigest() == meta.sha
 
     def write_meta(self, meta: Meta) -> None:
@@ -197,7 +196,6 @@ class Writer:
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
-        self._digest = hashlib.sha1(usedforsecurity=False)
         self._size = 0
         self._chunks: list[str] = []
         self._file: int | None = None
@@ -212,7 +210,6 @@ class Writer:
                 os.unlink(path)
 
     def write(self, block: bytes) -> None:
-        self._digest.update(block)
         rest = memoryview(block)
         while rest:
             room = CHUNK - self._size % CHUNK
@@ -234,15 +231,13 @@ class Writer:
             os.close(self._file)
             self._file = None
 
-    def finish(self) -> Sha:
-        """Give the binary its name, unless the store has it already; returns its sha."""
+    def finish(self, sha: Sha) -> None:
+        """Give the binary its name, which is the hash of all that was written, unless the store has it already."""
         self._close()
-        sha = Sha(self._digest.hexdigest())
         if not self._staging.store.complete(sha):
             meta = Meta(sha, self._size)
             self._staging.write_meta(meta)
             self._staging.store.admit(meta, [*self._chunks, self._staging.at(sha, META)])
-        return sha
 
 
 def _is_folder(path: str) -> bool:

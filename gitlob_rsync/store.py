@@ -153,14 +153,17 @@ class Store:
                     if found and found[4] == META and self.complete(Sha(found[3])):
                         yield Sha(found[3])
 
-    def read(self, meta: Meta) -> Iterator[bytes]:
-        """The content in blocks, hashed on the way: the last act of the iteration is to raise Damaged if it is wrong."""
-        digest = hashlib.sha1(usedforsecurity=False)
+    def blocks(self, meta: Meta) -> Iterator[bytes]:
+        """The content, as it is there."""
         for number in range(meta.chunks):
-            with open(self.path(meta.sha, number), "rb", buffering=0) as chunk:
-                while block := chunk.read(BLOCK):
-                    digest.update(block)
-                    yield block
+            yield from read_file(self.path(meta.sha, number))
+
+    def read(self, meta: Meta) -> Iterator[bytes]:
+        """The content, hashed on the way: the last act of the iteration is to raise Damaged if it is wrong."""
+        digest = hashlib.sha1(usedforsecurity=False)
+        for block in self.blocks(meta):
+            digest.update(block)
+            yield block
         if digest.hexdigest() != meta.sha:
             raise Damaged(
                 f"binary {meta.sha} is damaged in {self.root}", "gitlob-sync --pull --refetch brings it again"
@@ -224,6 +227,13 @@ def obtain(sha: Sha, store: Store, shared: Store | None) -> Meta | None:
     if not meta and shared and (meta := shared.complete(sha)) and not store.link(meta, shared):
         return None
     return meta
+
+
+def read_file(path: str) -> Iterator[bytes]:
+    """A file's bytes, BLOCK at a time."""
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            yield block
 
 
 def _folders(path: str) -> list[str]:
