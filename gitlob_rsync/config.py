@@ -58,8 +58,6 @@ class Settings:
     exclude: tuple[str, ...] = ()
     autofetch: bool = True
     must_have: bool = False
-    shared_store: str | None = None
-    sharing: Sharing = field(default_factory=Sharing)
     timeout: int = 120
     bwlimit: str | None = None
     fsync: bool = True
@@ -109,7 +107,6 @@ class Settings:
 
         branch = repo.run("symbolic-ref", "-q", "HEAD", ok=(0, 1)).decode(errors="surrogateescape").strip()
         tracked = f"branch.{branch.removeprefix('refs/heads/')}.remote"
-        shared = text("git-lob.sharedstore")
         return cls(
             remotes=remotes,
             wrong_remotes=wrong,
@@ -123,8 +120,6 @@ class Settings:
             exclude=_split(text("git-lob.fetch-exclude")),
             autofetch=_boolean(values.get("git-lob.autofetch"), True),
             must_have=_choice(values.get("git-lob.on-missing"), "placeholder", "fail") == "fail",
-            shared_store=os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(shared)) if shared else None,
-            sharing=_sharing(values.get("core.sharedrepository")),
             timeout=_timeout(values.get("git-lob.timeout")),
             bwlimit=bwlimit(values["git-lob.bwlimit"].text, values["git-lob.bwlimit"].wrong)
             if "git-lob.bwlimit" in values
@@ -164,13 +159,27 @@ class Settings:
         named = [remote for remote in self.remotes.values() if remote.location == place]
         return named[0] if named else Remote(None, place)
 
-    def store(self, repo: Repo) -> Store:
-        """The local store, common to all worktrees."""
-        return Store(os.path.join(repo.folder, "content"), self.sharing)
 
-    def shared(self) -> Store | None:
-        """The store that several repositories of this machine share, where one is configured."""
-        return Store(self.shared_store, self.sharing) if self.shared_store else None
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores on this machine: the repository's own, common to its worktrees, and the one that several repositories
+    share, where one is configured."""
+
+    own: Store
+    shared: Store | None
+
+    @classmethod
+    def load(cls, repo: Repo) -> "Stores":
+        """From git's own configuration alone: no tracked file has a say in where git add writes."""
+        asked = r"^(git-lob\.sharedstore|core\.sharedrepository)$"
+        listing = repo.run("config", "-z", "--show-origin", "--get-regexp", asked, ok=(0, 1))
+        values = {value.key: value for value in _parse(listing, None)}
+        sharing = _sharing(values.get("core.sharedrepository"))
+        shared = None
+        if (value := values.get("git-lob.sharedstore")) and value.text:
+            at = os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(value.text))
+            shared = Store(os.path.normpath(at), sharing)
+        return cls(Store(os.path.join(repo.folder, "content"), sharing), shared)
 
 
 def client_name(repo: Repo) -> str:

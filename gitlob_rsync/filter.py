@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from gitlob_rsync import placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.staging import Staging, Writer
-from gitlob_rsync.store import Damaged, Store
+from gitlob_rsync.store import Damaged, Store, obtain
 
 SMALL = 4 << 20
 """Bytes up to which content is held in memory, to have it hashed before any of it is written."""
@@ -63,14 +63,7 @@ class Filter:
     def load(self, sha: Sha) -> Iterable[bytes] | None:
         """The content of a binary in blocks, or None where it is not here whole and sound. What only the shared store
         has is linked. All of it is hashed before the first block is handed out: git cannot take one back."""
-        meta = self._store.complete(sha)
-        if (
-            not meta
-            and self._shared
-            and (meta := self._shared.complete(sha))
-            and not self._store.link(meta, self._shared)
-        ):
-            return None
+        meta = obtain(sha, self._store, self._shared)
         if not meta:
             return None
         if meta.size > SMALL:

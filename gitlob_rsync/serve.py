@@ -8,6 +8,7 @@ have become available, all of them are brought at once, and whatever could not b
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import IO
 
 from gitlob_rsync import pktline
@@ -20,32 +21,53 @@ CAPABILITIES = ("clean", "smudge", "delay")
 _SPOOL = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where missing binaries come from. `download` brings those that can be had, and raises GitlobError where none can;
+    None: nothing may be downloaded, and `reason` says why. With `must_have`, a file whose binary cannot be had is an
+    error."""
+
+    download: Callable[[Collection[Sha]], None] | None
+    reason: str = ""
+    must_have: bool = False
+
+
 class Supply:
-    """Where content comes from: the store, and for what it lacks one download, if any.
+    """Content for placeholders: from the store, and for what it lacks from one download. The source is asked for when
+    the first binary is missing: git add needs none."""
 
-    `download` brings binaries into the store, those that can be had; it raises GitlobError where none can. None: nothing
-    may be downloaded, and `reason` says why.
-    """
-
-    def __init__(self, filter: Filter, download: Callable[[Collection[Sha]], None] | None, reason: str = "") -> None:
+    def __init__(self, filter: Filter, find_source: Callable[[], Source]) -> None:
         self.filter = filter
         self.waiting = 0
         """Files that stayed placeholders."""
-        self.reason = reason
-        self._download = download
+        self._find_source = find_source
+        self._failure = ""
+
+    @cached_property
+    def _source(self) -> Source:
+        return self._find_source()
+
+    @property
+    def reason(self) -> str:
+        """Why they did."""
+        return self._failure or self._source.reason or "the remote lacks it"
+
+    @property
+    def must_have(self) -> bool:
+        return self._source.must_have
 
     @property
     def can_bring(self) -> bool:
         """An unreachable host costs one timeout, not one a file: after a failure there is no further try."""
-        return self._download is not None and not self.reason
+        return self._source.download is not None and not self._failure
 
     def bring(self, shas: Collection[Sha]) -> None:
         """Bring what can be had of `shas`."""
-        if self._download and self.can_bring:
+        if self._source.download and not self._failure:
             try:
-                self._download(sorted(shas))
+                self._source.download(sorted(shas))
             except GitlobError as error:
-                self.reason = str(error)
+                self._failure = str(error)
 
     def load(self, sha: Sha) -> Iterable[bytes] | None:
         """The content, if it is here by now; None, and one file more that waits, where it is not."""
@@ -62,14 +84,12 @@ class _Request:
 
 
 class Server:
-    """One conversation with git. With `must_have`, a file whose binary cannot be had is an error, else it stays a
-    placeholder. `errors`: what failed, to be told at the end."""
+    """One conversation with git. `errors`: what failed, to be told at the end."""
 
-    def __init__(self, supply: Supply, source: IO[bytes], output: IO[bytes], must_have: bool) -> None:
+    def __init__(self, supply: Supply, source: IO[bytes], output: IO[bytes]) -> None:
         self._supply = supply
         self._source = source
         self._output = output
-        self._must_have = must_have
         self._delayed: dict[bytes, tuple[Sha, bytes]] = {}
         self._announced: set[bytes] = set()
         self.errors: list[str] = []
@@ -174,7 +194,7 @@ class Server:
         content = self._supply.load(sha)
         if content is not None:
             self._send(content)
-        elif self._must_have:
+        elif self._supply.must_have:
             pktline.write_lines(self._output, b"status=error")
         else:
             self._send([start])

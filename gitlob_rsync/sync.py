@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from gitlob_rsync import history, record
-from gitlob_rsync.config import Remote, Settings, client_name
+from gitlob_rsync.config import Remote, Settings, Stores, client_name
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, Recent, Scope, Unpushed
@@ -40,13 +40,13 @@ class Report:
 class Syncer:
     """A repository and one remote store. Use it in a `with` block: what it does shares one connection."""
 
-    def __init__(self, repo: Repo, settings: Settings, remote: Remote, meter: Meter) -> None:
+    def __init__(self, repo: Repo, stores: Stores, settings: Settings, remote: Remote, meter: Meter) -> None:
         self._repo = repo
         self._settings = settings
         self._remote = remote
         self._meter = meter
-        self._store = settings.store(repo)
-        self._shared = settings.shared()
+        self._store = stores.own
+        self._shared = stores.shared
 
     def __enter__(self) -> "Syncer":
         return self

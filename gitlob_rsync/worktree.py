@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from gitlob_rsync import git, history, index, placeholder, process
+from gitlob_rsync.config import Stores
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import IndexEntry
@@ -56,8 +57,7 @@ class _Elsewhere(Exception):
 
 def expand(
     repo: Repo,
-    store: Store,
-    shared: Store | None,
+    stores: Stores,
     has_filter: bool,
     meter: Meter,
     *,
@@ -75,8 +75,8 @@ def expand(
 
     def find(sha: Sha) -> Meta | None:
         if dry_run:
-            return store.complete(sha) or (shared.complete(sha) if shared else None)
-        return obtain(sha, store, shared)
+            return stores.own.complete(sha) or (stores.shared.complete(sha) if stores.shared else None)
+        return obtain(sha, stores.own, stores.shared)
 
     waiting = list(_find(repo, find, result, restore_missing, tuple(pathspecs)))
     waiting = _with_filter(repo, waiting, result)
@@ -97,9 +97,9 @@ def expand(
     meter.begin("fill in", sum(w.meta.size for w in waiting))
     done = 0
     try:
-        with Staging(store) as staging, _Tree(repo.work_tree, staging) as tree:
+        with Staging(stores.own) as staging, _Tree(repo.work_tree, staging) as tree:
             for one in waiting:
-                _fill(tree, store, one, result, filled)
+                _fill(tree, stores.own, one, result, filled)
                 done += one.meta.size
                 meter.reached(done)
     finally:

@@ -74,11 +74,11 @@ class GitClient:
         status = dict(line.split("=") for line in self.read_lines())["status"]
         if status != "success":
             return Answer(status, b"", status)
-        body = b""
+        packets = []
         while (data := self.read_packet()) is not None:
-            body += data
+            packets.append(data)
         final = dict(line.split("=") for line in self.read_lines()).get("status", "success")
-        return Answer(status, body, final)
+        return Answer(status, b"".join(packets), final)
 
     def available(self) -> list[str]:
         self.send(lines("command=list_available_blobs"))

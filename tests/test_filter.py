@@ -150,7 +150,7 @@ def test_a_killed_clean_leaves_nothing_behind_for_long(work: Work) -> None:
         ["gitlob-filter", "clean", "--", "a.bin"], cwd=work.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin and process.stdout
-    process.stdin.write(content_of(5_000_000))
+    process.stdin.write(content_of(9_000_000))
     process.stdin.flush()
     deadline = time.monotonic() + 10
     while not any(list(folder.iterdir()) for folder in work.staging):

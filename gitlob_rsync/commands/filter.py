@@ -8,7 +8,7 @@ from typing import IO
 
 from gitlob_rsync import config, git, serve
 from gitlob_rsync.commands.common import Parser, guard, printable
-from gitlob_rsync.errors import ExitCode, UsageError
+from gitlob_rsync.errors import ExitCode, GitlobError, UsageError
 from gitlob_rsync.filter import Filter, split_placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store import BLOCK
@@ -32,21 +32,21 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("path", metavar="PATH", nargs="?", default="-", help="the file's path, for messages")
     given = parser.parse_args(argv)
     repo = git.Repo.discover()
-    settings = config.Settings.load(repo)
+    stores = config.Stores.load(repo)
     for number in (0, 1):
         with suppress(OSError, AttributeError):  # a larger pipe: fewer changes between git and us
             fcntl.fcntl(number, fcntl.F_SETPIPE_SZ, 1 << 20)
     with (
         open(0, "rb", buffering=1 << 17, closefd=False) as source,
         open(1, "wb", buffering=1 << 17, closefd=False) as output,
-        Filter(settings.store(repo), settings.shared()) as filter,
+        Filter(stores.own, stores.shared) as filter,
     ):
         if given.direction == "clean":
             output.write(filter.clean(_blocks(source)))
             return ExitCode.DONE
-        supply = _supply(repo, settings, filter)
+        supply = serve.Supply(filter, lambda: _source(repo, stores))
         if given.direction == "process":
-            server = serve.Server(supply, source, output, settings.must_have)
+            server = serve.Server(supply, source, output)
             server.serve()
             for error in server.errors:
                 _tell(error)
@@ -54,8 +54,8 @@ def run(argv: Sequence[str]) -> int:
             _smudge(supply, source, output)
     if supply.waiting:
         files = "1 file waits" if supply.waiting == 1 else f"{supply.waiting} files wait"
-        _tell(f"{files} for content: {supply.reason or 'the remote lacks it'} (gitlob-sync --checkout brings it)")
-        if settings.must_have and given.direction == "smudge":
+        _tell(f"{files} for content: {supply.reason} (gitlob-sync --checkout brings it)")
+        if supply.must_have and given.direction == "smudge":
             return ExitCode.INCOMPLETE
     return ExitCode.DONE
 
@@ -69,23 +69,27 @@ def _blocks(source: IO[bytes]) -> Iterable[bytes]:
         yield block
 
 
-def _supply(repo: git.Repo, settings: config.Settings, filter: Filter) -> serve.Supply:
+def _source(repo: git.Repo, stores: config.Stores) -> serve.Source:
+    try:
+        settings = config.Settings.load(repo)
+    except GitlobError as error:
+        return serve.Source(None, error.line())
     if not settings.autofetch:
-        return serve.Supply(filter, None, "git-lob.autofetch is off")
+        return serve.Source(None, "git-lob.autofetch is off", settings.must_have)
     try:
         remote = settings.remote(None)
     except UsageError as error:
-        return serve.Supply(filter, None, str(error))
+        return serve.Source(None, str(error), settings.must_have)
 
     def download(shas: Collection[Sha]) -> None:
         # loaded only now: it costs more than a small file's clean or smudge
         from gitlob_rsync.progress import Silent
         from gitlob_rsync.sync import Syncer
 
-        with Syncer(repo, settings, remote, Silent(PROGRAM)) as syncer:
+        with Syncer(repo, stores, settings, remote, Silent(PROGRAM)) as syncer:
             syncer.fetch(shas)
 
-    return serve.Supply(filter, download)
+    return serve.Source(download, must_have=settings.must_have)
 
 
 def _smudge(supply: serve.Supply, source: IO[bytes], output: IO[bytes]) -> None:

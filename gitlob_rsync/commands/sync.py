@@ -22,6 +22,7 @@ def run(argv: Sequence[str]) -> int:
     started = time.monotonic()
     git.check_version()
     repo = git.Repo.discover()
+    stores = config.Stores.load(repo)
     settings = config.Settings.load(repo)
     if given.timeout is not None:
         settings = replace(settings, timeout=given.timeout)
@@ -42,9 +43,9 @@ def run(argv: Sequence[str]) -> int:
             raise UsageError(f"{given.remote!r} is neither an AGE nor a remote", age.FORMS)
     scopes = sync_scopes.Scopes.of(given, work, repo, settings)
     if given.list:
-        sync_report.print_list(repo, settings, scopes, given)
+        sync_report.print_list(repo, stores, settings, scopes, given)
         return ExitCode.DONE
-    result = sync_scopes.sync(given, work, repo, settings, scopes, meter)
+    result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter)
     result = replace(result, seconds=round(time.monotonic() - started, 3))
     sync_report.tell(result, given, meter)
     return result.exit_code

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from gitlob_rsync import git, history
 from gitlob_rsync.commands.common import printable
 from gitlob_rsync.commands.sync_scopes import Result, Scopes
-from gitlob_rsync.config import Settings
+from gitlob_rsync.config import Settings, Stores
 from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
@@ -19,12 +19,12 @@ _MOST_PATHS = 5
 """Paths shown of one binary; --json has all."""
 
 
-def print_list(repo: Repo, settings: Settings, scopes: Scopes, given: argparse.Namespace) -> None:
+def print_list(repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, given: argparse.Namespace) -> None:
     """One selected binary a line, by path: sha, size in bytes or -, and one path, quoted as git does without -z."""
-    store, shared = settings.store(repo), settings.shared()
+    store, shared = stores.own, stores.shared
     chosen: Paths = {}
     if scopes.complete and given.pull and scopes.remote:
-        with Syncer(repo, settings, scopes.remote, Meter("gitlob-sync")) as syncer:
+        with Syncer(repo, stores, settings, scopes.remote, Meter("gitlob-sync")) as syncer:
             chosen = syncer.everything()
     elif scopes.complete:
         chosen = {sha: [] for sha in store.shas()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from gitlob_rsync import age, git, worktree
 from gitlob_rsync.commands.sync_options import CONFIGURED, Work
-from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.config import Remote, Settings, Stores
 from gitlob_rsync.errors import ExitCode, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, Indexed, Recent, Window
@@ -78,13 +78,13 @@ def _remote(given: argparse.Namespace, settings: Settings) -> Remote | None:
 
 
 def sync(
-    given: argparse.Namespace, work: Work, repo: Repo, settings: Settings, scopes: Scopes, meter: Meter
+    given: argparse.Namespace, work: Work, repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, meter: Meter
 ) -> Result:  # fmt: skip
     """Push, pull and fix up, as asked."""
     pushed = pulled = None
     if not given.offline:
         assert scopes.remote
-        with Syncer(repo, settings, scopes.remote, meter) as syncer:
+        with Syncer(repo, stores, settings, scopes.remote, meter) as syncer:
             if work.push:
                 if scopes.push:
                     pushed = syncer.push(scopes.push, recheck=given.recheck, dry_run=given.dry_run)
@@ -102,7 +102,7 @@ def sync(
     # a damaged or missing binary that the checkout waits for is told once, with where it was looked for
     own = git.pathspecs(given.include, given.exclude) if given.checkout else []
     expansion = worktree.expand(
-        repo, settings.store(repo), settings.shared(), settings.has_filter, meter,
+        repo, stores, settings.has_filter, meter,
         restore_missing=given.restore_missing, dry_run=given.dry_run, pathspecs=own,
     )  # fmt: skip
     waiting = sum(map(len, expansion.missing.values()))
