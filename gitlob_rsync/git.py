@@ -11,7 +11,7 @@ from gitlob_rsync import placeholder, process
 from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.placeholder import Sha
 
-OLDEST = (2, 25)
+OLDEST = (2, 30)
 """The oldest git that has all that is used here."""
 
 EMPTY_TREE = {
@@ -62,12 +62,12 @@ class Repo:
         inside, shallow, object_format, git_dir, common_dir = lines
         common_dir = os.path.abspath(common_dir)
         env["GIT_DIR"] = git_dir
-        if "GIT_INDEX_FILE" in env:
-            env["GIT_INDEX_FILE"] = os.path.abspath(env["GIT_INDEX_FILE"])
         work_tree = None
         if inside == "true":
             top = process.run([git, "rev-parse", "--show-toplevel"], env=process.clean_env())
             work_tree = env["GIT_WORK_TREE"] = os.fsdecode(top)[:-1]
+        if "GIT_INDEX_FILE" in env:  # a relative one counts from the top (git(1))
+            env["GIT_INDEX_FILE"] = os.path.join(work_tree or os.getcwd(), env["GIT_INDEX_FILE"])
         return cls(git_dir, common_dir, work_tree, os.getcwd(), object_format, shallow == "true", env)
 
     @property
@@ -88,8 +88,10 @@ class Repo:
 
     def resolve(self, revision: str) -> str | None:
         """The commit that a revision names, tags peeled; None where it names none."""
-        out = self.run("rev-parse", "-q", "--verify", "--end-of-options", revision + "^{commit}", ok=(0, 1, 128))
-        return out.decode().strip() or None
+        argv = self.argv("rev-parse", "-q", "--verify", "--end-of-options", revision + "^{commit}")
+        # a range, or a negation, prints something too, but fails or is no name
+        out = process.run(argv, env=self.env, cwd=self.cwd, ok=(0, 1, 128)).decode(errors="replace").strip()
+        return out if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", out) else None
 
     def existing(self, names: Iterable[str]) -> list[str]:
         """Of objects by name, those that are here, as full object names, in order."""

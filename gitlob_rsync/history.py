@@ -7,6 +7,7 @@ also what makes pathspecs exact, which they are not with `rev-list --objects` (i
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -81,12 +82,20 @@ def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) ->
 
     Raises UsageError for an unknown ref, ToolError where any git process failed.
     """
+    if isinstance(scope, Committed | Unpushed):
+        # what a replacement hides goes to the remote too: other clones do not know the replacement
+        repo = replace(repo, env=repo.env | {"GIT_NO_REPLACE_OBJECTS": "1"})
     found: dict[Sha, list[bytes]] = {}
-    with _blobs(repo, scope) as blobs:
-        for sha, _, path in git.placeholders(repo, blobs):
-            paths = found.setdefault(sha, [])
-            if not paths or (sha in every_path_of and path not in paths):
-                paths.append(path)
+    try:
+        with _blobs(repo, scope) as blobs:
+            for sha, _, path in git.placeholders(repo, blobs):
+                paths = found.setdefault(sha, [])
+                if not paths or (sha in every_path_of and path not in paths):
+                    paths.append(path)
+    except ToolError as error:
+        if scope.pathspecs and re.search("pathspec|outside repository", str(error)):
+            raise UsageError(str(error)) from None
+        raise
     return found
 
 
@@ -96,9 +105,6 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
     if isinstance(scope, Indexed):
         yield ((entry.blob, entry.path) for entry in index_entries(repo, scope.pathspecs) if not entry.skipped)
         return
-    # a commit that a replacement hides goes to the remote too: other clones do not know the replacement
-    if not isinstance(scope, Recent):
-        repo = replace(repo, env=repo.env | {"GIT_NO_REPLACE_OBJECTS": "1"})
     diff_tree = repo.argv(*_DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))
     with tempfile.TemporaryFile() as feed:
         if isinstance(scope, Committed):
@@ -117,8 +123,8 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
 
 
 def _start(repo: Repo, scope: Committed | Unpushed) -> list[str]:
-    """The commits to start from beside _everything: older stashes hang on the reflog alone."""
-    return [commit_of(repo, ref) for ref in scope.refs] or stashes(repo)
+    """The commits to start from beside _everything."""
+    return [commit_of(repo, ref) for ref in scope.refs] or [*stashes(repo), *_private_refs(repo)]
 
 
 def _everything(scope: Committed | Unpushed) -> list[str]:
@@ -161,16 +167,39 @@ def commit_of(repo: Repo, ref: str) -> str:
 
 
 def stashes(repo: Repo) -> list[str]:
-    """The commits of all stashes, newest first."""
-    if not repo.run("rev-parse", "-q", "--verify", "refs/stash", ok=(0, 1)):
-        return []
-    return repo.run("rev-list", "--walk-reflogs", "refs/stash").decode().split()
+    """The commits of all stashes, newest first: older ones hang on the reflog alone. One that is lost is named all the
+    same, so that whoever reads it fails (rev-list --walk-reflogs would pass over it)."""
+    found: list[str] = []
+    while name := repo.run("rev-parse", "-q", "--verify", f"refs/stash@{{{len(found)}}}", ok=(0, 1, 128)):
+        found.append(name.decode().strip())
+    return found
+
+
+def _private_refs(repo: Repo) -> list[str]:
+    """The refs that each worktree has for itself (git-worktree(1), "REFS"): --all names only those of this one."""
+    found = []
+    homes = [("main-worktree", repo.common_dir)]
+    homes += [
+        (f"worktrees/{name}", os.path.join(repo.common_dir, "worktrees", name)) for name in _linked_worktrees(repo)
+    ]
+    for prefix, home in homes:
+        for kind in ("bisect", "rewritten", "worktree"):
+            for folder, _, names in os.walk(os.path.join(home, "refs", kind)):
+                inside = os.path.relpath(folder, home)
+                found += [f"{prefix}/{inside}/{name}" for name in names if not name.endswith(".lock")]
+    return found
 
 
 def heads(repo: Repo) -> list[str]:
-    """The commits that the HEADs of all worktrees are at; an unborn branch has none."""
-    names = ["main-worktree/HEAD", *(f"worktrees/{name}/HEAD" for name in _linked_worktrees(repo))]
-    return repo.existing(f"{name}^{{commit}}" for name in names)
+    """The commits that the HEADs of all worktrees are at; an unborn branch has none. Raises ToolError for a lost one."""
+    found = []
+    for name in ["main-worktree/HEAD", *(f"worktrees/{name}/HEAD" for name in _linked_worktrees(repo))]:
+        commit = repo.resolve(name)
+        if commit:
+            found.append(commit)
+        elif repo.run("rev-parse", "-q", "--verify", name, ok=(0, 1, 128)):
+            raise ToolError(f"the commit that {name} names is missing: the repository is damaged", "git fsck says more")
+    return found
 
 
 def _linked_worktrees(repo: Repo) -> list[str]:
@@ -229,6 +258,9 @@ def _unpushed(repo: Repo, scope: Unpushed) -> dict[str, str | None]:
 def _compared(repo: Repo, commits: Mapping[str, str | None]) -> Iterator[bytes]:
     """diff-tree's standard input: for each commit one to compare it with, its first parent where that is among them, so
     that all their trees are read. The first of the others is compared with nothing."""
+    # diff-tree passes over a commit that is lost, and that rev-list knew from the commit-graph alone
+    if len(repo.existing(commits)) != len(commits):
+        raise ToolError("a commit is missing: the repository is damaged", "git fsck says more")
     previous = None
     for commit, parent in commits.items():
         if parent in commits:

@@ -29,6 +29,10 @@ _SCRUBBED = (
 )
 
 
+_UNTRACED = {"GIT_TRACE": "0", "GIT_TRACE2": "0", "GIT_TRACE2_EVENT": "0", "GIT_TRACE2_PERF": "0"}
+"""A trace on stderr would be taken for what git has to say."""
+
+
 def tool(name: str) -> str:
     """The absolute path of a program on PATH. A folder named relative to the current one is never looked into.
 
@@ -44,7 +48,12 @@ def tool(name: str) -> str:
 def clean_env(**own: str) -> dict[str, str]:
     """Our environment, without what would change the meaning of a command, in the C locale, never prompting."""
     env = {name: value for name, value in os.environ.items() if name not in _SCRUBBED}
-    return env | {"LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never"} | own
+    return (
+        env
+        | {"LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never"}
+        | _UNTRACED
+        | own
+    )
 
 
 def _describe(argv: Sequence[str], code: int, stderr: bytes) -> ToolError:
