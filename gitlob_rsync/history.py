@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO
 
-from gitlob_rsync import git, process
+from gitlob_rsync import git, partial, process
 from gitlob_rsync.age import ALL
 from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.git import Repo
@@ -88,7 +88,7 @@ def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) ->
     found: dict[Sha, list[bytes]] = {}
     try:
         with _blobs(repo, scope) as blobs:
-            for sha, _, path in git.placeholders(repo, blobs):
+            for sha, _, path in git.placeholders(repo, partial.readable(repo, blobs)):
                 paths = found.setdefault(sha, [])
                 if not paths or (sha in every_path_of and path not in paths):
                     paths.append(path)

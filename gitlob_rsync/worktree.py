@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
-from gitlob_rsync import git, history, index, placeholder, process
+from gitlob_rsync import git, history, index, partial, placeholder, process
 from gitlob_rsync.config import Stores
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
@@ -139,7 +139,7 @@ def _find(
     entries = (e for e in history.index_entries(repo, pathspecs) if not e.skipped)
     changed = _changed(repo)
     with _Tree(repo.work_tree, None) as tree:
-        for sha, blob, entry in git.placeholders(repo, ((e.blob, e) for e in entries)):
+        for sha, blob, entry in git.placeholders(repo, partial.readable(repo, ((e.blob, e) for e in entries))):
             if entry.stage:
                 result.left_alone[entry.path] = "in conflict"
                 continue

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gitlob_rsync"
 
 FLOORS = [
     {"errors", "placeholder", "age", "location", "pktline"},
-    {"process", "git", "history", "config", "store", "staging", "rsync", "progress", "index", "record"},
+    {"process", "git", "history", "config", "store", "staging", "rsync", "progress", "index", "record", "partial"},
     {"worktree", "sync", "filter", "serve", "install"},
     {"commands"},
 ]
@@ -18,7 +18,8 @@ SAME_FLOOR = {
     "pktline": {"errors"},
     "serve": {"filter"},
     "git": {"process"},
-    "history": {"git", "process"},
+    "history": {"git", "partial", "process"},
+    "partial": {"git", "process"},
     "config": {"git", "history", "store"},
     "staging": {"store"},
     "rsync": {"process", "progress", "store"},
