@@ -225,8 +225,6 @@ def _remote(repo: Repo, name: str, path: _Value, provider: _Value | None) -> Rem
         place = location.parse(path.text, repo.work_tree or repo.git_dir)
     except UsageError as error:
         raise path.wrong(error.line()) from None
-    if provider and provider.text == "filesystem" and place.kind is not location.Kind.PATH:
-        raise path.wrong("with the provider filesystem it must be a path")
     return Remote(name, place)
 
 

@@ -291,6 +291,11 @@ def _walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[st
                 yield commit, int(date), parents
 
 
+def tracked(repo: Repo, remote: str) -> list[str]:
+    """The commits that the tracking branches of a remote are at."""
+    return list(_tips(repo, f"--remotes={remote}"))
+
+
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
     """A regular file of the index. `stage` is 0, or 1 to 3 in a conflict; `skipped` marks skip-worktree."""

@@ -1,13 +1,15 @@
-"""gitlob-setup's work: git's configuration for the filter, and for the store of a remote."""
+"""gitlob-setup's work: git's configuration for the filter and for a remote's store, .gitattributes lines, and hooks."""
 
 import os
 import re
 import shlex
+import stat
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import suppress
 
 from gitlob_rsync import location, process
-from gitlob_rsync.errors import UsageError
+from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Kind, Location
 
@@ -18,48 +20,164 @@ FILTER = {
     "filter.lob.required": "true",
 }
 """What `gitlob-setup` sets, with the program by its bare name."""
+ATTRIBUTES = "filter=lob -text -merge"
+"""No line ends are converted; of two versions in a merge neither is mixed into the other."""
+_KEPT = ".before-gitlob"
+_MARK = "written by gitlob-setup"
+_PRE_PUSH = f"""\
+#!/bin/sh
+# {_MARK} --hooks; gitlob-setup --uninstall takes it away.
+# Sends the binaries that the pushed commits need before git sends the commits.
+pushed=$(cat)
+if [ -x "$0{_KEPT}" ]; then
+    printf '%s\\n' "$pushed" | "$0{_KEPT}" "$@" || exit
+fi
+printf '%s\\n' "$pushed" | PROGRAM --pre-push -- "$1"
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What was configured. `location` is None where only the filter was."""
+class Filter:
+    """filter.lob in one scope of git's configuration: `repo`'s own, or the user's (`repo` is None)."""
 
-    location: Location | None
-    has_url: bool = True
+    def __init__(self, repo: Repo | None) -> None:
+        self._repo = repo
+
+    def _config(self, *args: str, ok: tuple[int, ...] = (0,)) -> str:
+        if self._repo:
+            return os.fsdecode(self._repo.run("config", *args, ok=ok))
+        return os.fsdecode(
+            process.run([process.tool("git"), "config", "--global", *args], env=process.clean_env(), ok=ok)
+        )
+
+    def check_own(self) -> None:
+        """Raises UsageError where filter.lob is another program's."""
+        for key in FILTER:
+            there = self._config("--get", key, ok=(0, 1)).rstrip("\n")
+            if there and key != "filter.lob.required" and "gitlob-filter" not in there:
+                raise UsageError(f"{key} is set already, to {there!r}", "gitlob-setup --force replaces it")
+
+    def configure(self) -> None:
+        """Set it, whatever it was."""
+        for key, value in FILTER.items():
+            self._config("--replace-all", key, value.replace("gitlob-filter", program("gitlob-filter"), 1))
+
+    def remove(self) -> None:
+        """Take our settings away; whatever else stands in the section stays."""
+        for key in FILTER:
+            self._config("--unset-all", key, ok=(0, 5))
 
 
-def check_filter(repo: Repo) -> None:
-    """Raises UsageError where filter.lob is another program's."""
-    for key in FILTER:
-        there = os.fsdecode(repo.run("config", "--get", key, ok=(0, 1))).rstrip("\n")
-        if there and key != "filter.lob.required" and "gitlob-filter" not in there:
-            raise UsageError(f"{key} is set already, to {there!r}", "gitlob-setup --force replaces it")
-
-
-def configure_filter(repo: Repo) -> None:
-    """Set filter.lob in the repository, whatever it was."""
-    program = _filter_program()
-    for key, value in FILTER.items():
-        repo.run("config", key, value.replace("gitlob-filter", program, 1))
-
-
-def _filter_program() -> str:
-    """gitlob-filter as git has to call it: by its bare name where PATH has it, else the one beside this program."""
+def program(name: str) -> str:
+    """One of our programs as git has to call it: by its bare name where PATH has it, else the one beside this program."""
     try:
-        process.tool("gitlob-filter")
+        process.tool(name)
     except UsageError:
-        beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "gitlob-filter")
+        beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), name)
         if os.access(beside, os.X_OK):
             return shlex.quote(beside)
         raise
-    return "gitlob-filter"
+    return name
 
 
-def configure_remote(repo: Repo, name: str, text: str) -> Setup:
-    """Give a git remote a store. Raises UsageError for a name or a location that is none."""
+def remote_location(name: str, text: str) -> Location:
+    """Raises UsageError for a name or a location that is none."""
     if not re.fullmatch(r"[^\s\x00-\x1f\x7f~^:?*\[\\-][^\s\x00-\x1f\x7f~^:?*\[\\]*", name):
         raise UsageError(f"{name!r} cannot be the name of a remote")
-    place = location.parse(text)
+    return location.parse(text)
+
+
+def configure_remote(repo: Repo, name: str, place: Location) -> bool:
+    """Give a git remote a store; returns whether the remote has a URL for git itself."""
     repo.run("config", f"remote.{name}.git-lob-provider", "filesystem" if place.kind is Kind.PATH else "rsync")
     repo.run("config", f"remote.{name}.git-lob-path", str(place))
-    return Setup(place, bool(repo.run("config", "--get", f"remote.{name}.url", ok=(0, 1))))
+    return bool(repo.run("config", "--get", f"remote.{name}.url", ok=(0, 1)))
+
+
+def attribute_line(pattern: str) -> str:
+    """A line of .gitattributes (gitattributes(5)). Raises UsageError for what can be no pattern there."""
+    if pattern.startswith("!") or not pattern.strip() or "\n" in pattern or "\0" in pattern:
+        raise UsageError(f"{pattern!r} cannot be a pattern in .gitattributes")
+    if re.search(r"[\s\"\\]|^#", pattern):
+        pattern = '"' + re.sub(r'(["\\])', r"\\\1", pattern) + '"'
+    return f"{pattern} {ATTRIBUTES}"
+
+
+def untracked(repo: Repo, patterns: Iterable[str]) -> tuple[str, list[str]]:
+    """The .gitattributes of the current folder, and the lines that it lacks to keep `patterns` as binaries."""
+    if not repo.work_tree:
+        raise UsageError(f"{repo.git_dir} has no working tree", "--track needs one")
+    path = os.path.join(repo.cwd, ".gitattributes")
+    there: list[str] = []
+    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as file:
+        there = file.read().splitlines()
+    wanted = [attribute_line(pattern) for pattern in dict.fromkeys(patterns)]
+    return path, [line for line in wanted if not any(_same_rule(line, other) for other in there)]
+
+
+def _same_rule(line: str, other: str) -> bool:
+    """Whether `other` has the filter for the pattern of `line` already."""
+    pattern = line.removesuffix(ATTRIBUTES)
+    return other.startswith(pattern) and "filter=lob" in other[len(pattern) :].split()
+
+
+def add_lines(path: str, lines: list[str]) -> None:
+    """Append whole lines to a text file, also where its last line has no end."""
+    with open(path, "a+", encoding="utf-8", errors="surrogateescape") as file:
+        file.seek(0)
+        before = file.read()
+        file.write(("\n" if before and not before.endswith("\n") else "") + "".join(f"{line}\n" for line in lines))
+
+
+def hook_path(repo: Repo, name: str) -> str:
+    """Where git looks for a hook: core.hooksPath counts."""
+    path = os.fsdecode(repo.run("rev-parse", "--git-path", f"hooks/{name}")).rstrip("\n")
+    return os.path.join(repo.cwd, path)
+
+
+def install_pre_push(repo: Repo) -> str:
+    """Put our hook into git's folder for hooks, beside one that stands there, which is called first. Returns its path.
+
+    Raises UsageError where both it and a hook kept aside are another's: nothing is overwritten.
+    """
+    path = hook_path(repo, "pre-push")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path) and not is_ours(path):
+        if os.path.lexists(path + _KEPT):
+            raise UsageError(f"{path}{_KEPT} exists already", "one of the two hooks has to go first")
+        os.rename(path, path + _KEPT)
+    beside = f"{path}.{os.getpid()}"
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(_PRE_PUSH.replace("PROGRAM", program("gitlob-sync")))
+    mode = stat.S_IMODE(os.stat(beside).st_mode)
+    os.chmod(beside, mode | (mode & 0o444) >> 2)  # to be run by who may read it
+    os.rename(beside, path)
+    return path
+
+
+def remove_pre_push(repo: Repo) -> bool:
+    """Take our hook away and put back what stood there; whether there was one."""
+    path = hook_path(repo, "pre-push")
+    if not is_ours(path):
+        return False
+    if os.path.lexists(path + _KEPT):
+        os.rename(path + _KEPT, path)
+    else:
+        os.unlink(path)
+    return True
+
+
+def is_ours(path: str) -> bool:
+    """Whether a hook is the one that we wrote."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return _MARK in file.read(4096)
+    except OSError:
+        return False
+
+
+def git_version() -> str:
+    """For the check: what git says of itself. Raises ToolError where it does not run."""
+    said = process.run([process.tool("git"), "version"], env=process.clean_env()).decode(errors="replace").strip()
+    if not said.startswith("git version"):
+        raise ToolError(f"git says {said!r}")
+    return said

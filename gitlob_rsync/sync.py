@@ -66,6 +66,10 @@ class Syncer:
         """Every file of the remote store, with its size in bytes."""
         return self._session.listing()
 
+    def reach(self) -> None:
+        """See whether the store can be read, without moving anything. Raises as pull, and NotAStore."""
+        self._session.sizes([name(Sha("0" * 40), META)])
+
     def everything(self) -> Paths:
         """Every binary of the remote store."""
         named = (NAME.match(file) for file in self._listing)
@@ -217,6 +221,10 @@ class Syncer:
 
     # Push
 
+    def push_commits(self, commits: Collection[str], known: Collection[str]) -> Report:
+        """Send what `commits` need and the history of `known` does not imply already; the record stays as it is."""
+        return self._push_scope(Committed(tuple(commits), known=tuple(known)), dry_run=False)
+
     def push(self, scope: Committed | Recent, *, recheck: bool = False, dry_run: bool = False) -> Report:
         """Send of what `scope` selects what is here and sound.
 
@@ -228,6 +236,13 @@ class Syncer:
             known = () if recheck else record.read(self._repo, self._remote.location)
             tips = [*history.tips(self._repo, scope), *(known if scope.refs else ())]
             scope = replace(scope, known=known)
+        report = self._push_scope(scope, dry_run)
+        whole = not report.missing and not report.damaged and not report.absent
+        if tips and not dry_run and not scope.pathspecs and whole:
+            record.write(self._repo, self._remote.location, tips)
+        return report
+
+    def _push_scope(self, scope: Committed | Recent, dry_run: bool) -> Report:
         selected = history.references(self._repo, scope)
         here = self._here(selected, link=not dry_run)
         report = Report(frozenset(selected), frozenset(here))
@@ -240,8 +255,6 @@ class Syncer:
             needed = history.references(self._repo, unpushed, lacking).keys() & lacking
             missing = self._named(needed, lambda shas: history.references(self._repo, unpushed, shas))
             report = replace(report, missing=missing, absent=len(lacking - needed))
-        if tips and not scope.pathspecs and not lacking and not report.damaged:
-            record.write(self._repo, self._remote.location, tips)
         return report
 
     def push_everything(self, *, dry_run: bool = False) -> Report:

@@ -1,22 +1,24 @@
-"""gitlob-setup: configures a repository."""
+"""gitlob-setup: configures a repository, or checks that it is configured."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 
+from gitlob_rsync import config, git, install, progress
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard, printable
-from gitlob_rsync.errors import ExitCode
+from gitlob_rsync.errors import ExitCode, GitlobError, UsageError
+from gitlob_rsync.progress import Meter
 
 PROGRAM = "gitlob-setup"
 DESCRIPTION = """\
 Configure the filter in this repository and, with REMOTE and LOCATION, the store of a remote.
-
-Which files are kept as binaries, .gitattributes says:  *.png filter=lob -text
 """
 EPILOG = """\
 LOCATION is PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST:PORT/MODULE/PATH or HOST::MODULE/PATH
 
 examples:
-  gitlob-setup origin nas:/srv/binaries
-  gitlob-setup                              the filter alone
+  gitlob-setup origin nas:/srv/binaries --track '*.png' '*.psd' --hooks
+  gitlob-setup --check                      say what is wrong, and how to mend it
+  gitlob-setup --global                     the filter, for all repositories of this user
 
 """
 
@@ -25,27 +27,138 @@ def main() -> int:
     return guard(PROGRAM, run)
 
 
-def run(argv: Sequence[str]) -> int:
+def make_parser() -> Parser:
     parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
     parser.add_argument("remote", metavar="REMOTE", nargs="?", help="the git remote that the store belongs to")
     parser.add_argument("location", metavar="LOCATION", nargs="?", help="where the store is, or shall be (see below)")
+    parser.add_argument(
+        "--track", metavar="PATTERN", nargs="+", action="extend", default=[],
+        help="keep files of these names as binaries: adds lines to .gitattributes in the current folder",
+    )  # fmt: skip
+    parser.add_argument("--hooks", action="store_true", help="have git push send the binaries first (pre-push)")
+    parser.add_argument(
+        "--global", dest="for_user", action="store_true", help="the filter for all of the user's repositories"
+    )
+    parser.add_argument("--uninstall", action="store_true", help="take filter and hooks away; stores and remotes stay")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; check git, rsync, filter, hooks and the remote"
+    )
     parser.add_argument("--force", action="store_true", help="replace another program's filter.lob setting")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done; change nothing")
     add_verbosity(parser)
-    given = parser.parse_args(argv)
-    if given.remote and not given.location:
-        parser.error("REMOTE needs a LOCATION")
-    from gitlob_rsync import git, install, progress
+    return parser
 
+
+def run(argv: Sequence[str]) -> int:
+    parser = make_parser()
+    given = parser.parse_args(argv)
+    if given.remote and not given.location and not given.check:
+        parser.error("REMOTE needs a LOCATION")
+    if given.check and (given.location or given.track or given.hooks or given.for_user or given.uninstall):
+        parser.error("--check changes nothing; it goes with REMOTE alone")
+    if given.uninstall and (given.remote or given.track or given.hooks):
+        parser.error("--uninstall goes with --global at most")
+    if given.for_user and (given.remote or given.track or given.hooks):
+        parser.error("--global configures the filter alone")
     meter = progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose)
     git.check_version()
-    repo = git.Repo.discover()
-    if not given.force:
-        install.check_filter(repo)
-    done = install.configure_remote(repo, given.remote, given.location) if given.remote else install.Setup(None)
-    install.configure_filter(repo)
-    store = f"; the store of {given.remote} is at {done.location}" if done.location else ""
-    meter.say(printable(f"the filter is configured{store}"))
-    if not done.has_url:
-        url = f"git remote set-url {given.remote} URL"
-        meter.say(printable(f"{given.remote} has no URL for git itself ({url} gives it one)"))
+    repo = None if given.for_user else git.Repo.discover()
+    if given.check:
+        assert repo
+        return check(repo, given.remote, meter)
+    steps = _uninstall(repo) if given.uninstall else _install(repo, given)
+    for step, done in steps:
+        if not given.dry_run:
+            done()
+        meter.say(printable(f"would: {step}" if given.dry_run else step))
     return ExitCode.DONE
+
+
+Step = tuple[str, Callable[[], object]]
+"""What is done, in words and in deed."""
+
+
+def _install(repo: git.Repo | None, given: argparse.Namespace) -> list[Step]:
+    """All steps, each checked before the first is taken."""
+    own = install.Filter(repo)
+    if not given.force:
+        own.check_own()
+    scope = "of this repository" if repo else "of this user"
+    steps: list[Step] = [
+        (f"filter: git's configuration {scope} starts {install.program('gitlob-filter')}", own.configure)
+    ]
+    if repo and given.remote:
+        place = install.remote_location(given.remote, given.location)
+        steps.append(
+            (
+                f"store: that of {given.remote} is at {place}",
+                lambda: install.configure_remote(repo, given.remote, place),
+            )
+        )
+    if repo and given.track:
+        path, lines = install.untracked(repo, given.track)
+        if lines:
+            steps.append((f"track: {path}: {'; '.join(lines)}", lambda: install.add_lines(path, lines)))
+    if repo and given.hooks:
+        install.program("gitlob-sync")
+        steps.append((f"hook: {install.hook_path(repo, 'pre-push')}", lambda: install.install_pre_push(repo)))
+    return steps
+
+
+def _uninstall(repo: git.Repo | None) -> list[Step]:
+    own = install.Filter(repo)
+    own.check_own()
+    steps: list[Step] = [("filter: taken out of git's configuration", own.remove)]
+    if repo and install.is_ours(install.hook_path(repo, "pre-push")):
+        steps.append(("hook: pre-push taken away", lambda: install.remove_pre_push(repo)))
+    return steps
+
+
+def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
+    """Look at everything that has to be in place; a line each. Returns the exit code of the worst."""
+    from gitlob_rsync import rsync
+
+    worst = ExitCode.DONE
+
+    def look(what: str, how: Callable[[], str]) -> None:
+        nonlocal worst
+        try:
+            meter.say(printable(f"ok: {what}: {how()}"))
+        except GitlobError as error:
+            meter.warn(printable(f"WRONG {what}: {error.line()}"))
+            worst = max(worst, ExitCode(error.exit_code))
+
+    look("git", install.git_version)
+    look("rsync", lambda: ".".join(map(str, rsync.local_version())))
+    look("filter", lambda: _filter(repo))
+    look(
+        "hook",
+        lambda: "pre-push sends binaries" if install.is_ours(install.hook_path(repo, "pre-push")) else "none (--hooks)",
+    )
+    look("remote", lambda: _remote(repo, word))
+    return worst
+
+
+def _filter(repo: git.Repo) -> str:
+    settings = config.Settings.load(repo)
+    if not settings.has_filter:
+        raise UsageError("git does not know the filter", "gitlob-setup configures it")
+    value = repo.run("config", "--get", "filter.lob.process", ok=(0, 1)).decode(errors="replace").strip()
+    if "gitlob-filter" not in value:
+        raise UsageError(f"filter.lob.process is {value!r}", "gitlob-setup --force replaces it")
+    install.program("gitlob-filter")
+    return value
+
+
+def _remote(repo: git.Repo, word: str | None) -> str:
+    from gitlob_rsync.rsync import NotAStore
+    from gitlob_rsync.sync import Syncer
+
+    settings = config.Settings.load(repo)
+    remote = settings.remote(word)
+    with Syncer(repo, config.Stores.load(repo), settings, remote, Meter(PROGRAM)) as syncer:
+        try:
+            syncer.reach()
+        except NotAStore:
+            return f"{remote} can be reached; there is no store yet, the first push makes it"
+    return f"{remote} can be reached"

@@ -17,7 +17,7 @@ def run(argv: Sequence[str]) -> int:
     given, work = parse(argv)
     # imported only now, so that --help is quick
     from gitlob_rsync import age, config, git, location, progress
-    from gitlob_rsync.commands import sync_report, sync_scopes
+    from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
 
     started = time.monotonic()
     git.check_version()
@@ -35,6 +35,8 @@ def run(argv: Sequence[str]) -> int:
         meter.warn(printable(warning))
     if repo.shallow:
         meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
+    if given.pre_push:
+        return pre_push.run(given.remote, repo, stores, settings, meter)
     if given.checkout and not repo.work_tree:
         raise UsageError(f"{repo.git_dir} has no working tree", "--checkout needs one; --pull does not")
     given.remote = given.remote or remote_behind_refs(given.ref, settings.remotes)
@@ -47,5 +49,5 @@ def run(argv: Sequence[str]) -> int:
         return ExitCode.DONE
     result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter)
     result = replace(result, seconds=round(time.monotonic() - started, 3))
-    sync_report.tell(result, given, meter)
+    sync_report.tell(result, meter, as_object=given.json)
     return result.exit_code

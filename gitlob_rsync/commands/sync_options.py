@@ -73,6 +73,9 @@ def make_parser() -> Parser:
     what.add_argument("--restore-missing", action="store_true", help="fill in files too that were deleted")
     what.add_argument("--recheck", action="store_true", help="at a push, forget what was pushed before")
     what.add_argument("--refetch", action="store_true", help="at a pull, bring again what is here but damaged")
+    what.add_argument(
+        "--pre-push", action="store_true", help="for git's hook: send what the refs on standard input need"
+    )
     how = parser.add_argument_group("how")
     how.add_argument("--bwlimit", metavar="RATE", help="KiB a second, or with a suffix (500k, 1.5m)")
     how.add_argument("--timeout", metavar="SECONDS", type=int, help="give up after this long without progress (120)")
@@ -106,6 +109,11 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
     if len(selections) > 1:
         parser.error(f"--{selections[0]} and --{selections[1]} exclude each other")
     selection = selections[0] if selections else None
+    if given.pre_push:
+        others = ("pull", "list", "dry_run", "json", "ref", "include", "exclude", "recheck", "refetch")
+        if selection or any(getattr(given, name) for name in others):
+            parser.error("--pre-push is for git's hook, and goes with REMOTE alone")
+        given.push = True
     if given.window not in (None, CONFIGURED) and not age.is_age(given.window):
         parser.error(f"--window {given.window!r}: {age.FORMS}")
     if given.checkout and (given.push or given.pull):

@@ -63,10 +63,10 @@ def text(path: bytes) -> str:
     return path.decode(errors="surrogateescape")
 
 
-def tell(result: Result, given: argparse.Namespace, meter: Meter) -> None:
+def tell(result: Result, meter: Meter, *, as_object: bool = False) -> None:
     """The result: JSON on stdout, or a summary on stderr; what is missing or damaged on stderr in any case."""
     report = result.report
-    if given.json:
+    if as_object:
         json.dump(as_json(result), sys.stdout)
         print()
     where = f" at {result.remote}" if result.remote else ""
@@ -80,7 +80,7 @@ def tell(result: Result, given: argparse.Namespace, meter: Meter) -> None:
         and report.missing.keys() == result.pulled.selected
     ):
         meter.warn(printable(f"nothing that was asked for is at {result.remote}: is this the right location?"))
-    if given.json:
+    if as_object:
         return
     for path, why in result.left_alone.items():
         meter.detail(printable(f"left alone: {git.quote(path)} ({why})"))
