@@ -203,7 +203,7 @@ def _team_values(repo: Repo) -> list[_Value]:
     try:
         if path and os.path.isfile(path) and not os.path.islink(path):
             listing = repo.run("config", "-z", "--list", "--no-includes", "--file", path)
-        elif repo.resolve("HEAD") and repo.existing([f"HEAD:{TEAM_FILE}"]):
+        elif repo.existing([f"HEAD:{TEAM_FILE}"]):
             listing = repo.run("config", "-z", "--list", "--no-includes", "--blob", f"HEAD:{TEAM_FILE}")
         else:
             return []

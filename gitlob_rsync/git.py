@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -46,8 +47,8 @@ class Repo:
         git, env = process.tool("git"), process.clean_env()
         try:
             said = process.run(
-                [git, "rev-parse", "--is-inside-work-tree", "--is-shallow-repository", "--show-object-format",
-                 "--absolute-git-dir", "--git-common-dir"],
+                [git, "rev-parse", "--is-shallow-repository", "--show-object-format", "--absolute-git-dir",
+                 "--git-common-dir", "--show-cdup"],
                 env=env,
             )  # fmt: skip
         except ToolError as error:
@@ -57,18 +58,18 @@ class Repo:
             check_version()
             raise UsageError(f"git cannot open the repository: {text}") from None
         lines = os.fsdecode(said).split("\n")[:-1]
-        if len(lines) != 5:
+        if len(lines) not in (4, 5):
             raise UsageError(f"{os.getcwd()}: a repository whose folder has a newline in its name cannot be used")
-        inside, shallow, object_format, git_dir, common_dir = lines
-        common_dir = os.path.abspath(common_dir)
+        shallow, object_format, git_dir, common_dir, *up = lines
+        cwd, common_dir = os.getcwd(), os.path.abspath(common_dir)
         env["GIT_DIR"] = git_dir
         work_tree = None
-        if inside == "true":
-            top = process.run([git, "rev-parse", "--show-toplevel"], env=process.clean_env())
-            work_tree = env["GIT_WORK_TREE"] = os.fsdecode(top)[:-1]
+        if up:  # a bare repository has no way up; from outside the working tree it is an absolute path
+            work_tree = env["GIT_WORK_TREE"] = os.path.normpath(os.path.join(cwd, up[0]))
+            cwd = work_tree if os.path.isabs(up[0]) else cwd
         if "GIT_INDEX_FILE" in env:  # a relative one counts from the top (git(1))
-            env["GIT_INDEX_FILE"] = os.path.join(work_tree or os.getcwd(), env["GIT_INDEX_FILE"])
-        return cls(git_dir, common_dir, work_tree, os.getcwd(), object_format, shallow == "true", env)
+            env["GIT_INDEX_FILE"] = os.path.join(work_tree or cwd, env["GIT_INDEX_FILE"])
+        return cls(git_dir, common_dir, work_tree, cwd, object_format, shallow == "true", env)
 
     @property
     def folder(self) -> str:
@@ -155,15 +156,19 @@ def placeholders(repo: Repo, entries: Iterable[tuple[str, T]]) -> Iterator[tuple
     Only blobs of a placeholder's size are read. Raises ToolError where a blob is missing: the answer would lack
     something.
     """
-    size_of = repo.argv("cat-file", "--batch-check=%(objectsize)")
-    content_of = repo.argv("cat-file", "--batch")
-    with (
-        process.Conversation(size_of, env=repo.env, cwd=repo.cwd) as sizes,
-        process.Conversation(content_of, env=repo.env, cwd=repo.cwd) as contents,
-    ):
+    with ExitStack() as stack:
+
+        def converse(how: str) -> process.Conversation:
+            return stack.enter_context(process.Conversation(repo.argv("cat-file", how), env=repo.env, cwd=repo.cwd))
+
+        sizes = contents = None  # started when there is something to ask: often there is not
         for batch in _batches(entries):
+            sizes = sizes or converse("--batch-check=%(objectsize)")
             answers = sizes.ask("".join([f"{blob}\n" for blob, _ in batch]).encode())
             small = [entry for entry in batch if _size(answers.readline(), entry[0], sizes) == placeholder.SIZE]
+            if not small:
+                continue
+            contents = contents or converse("--batch")
             answers = contents.ask("".join([f"{blob}\n" for blob, _ in small]).encode())
             for blob, extra in small:
                 answers.readline()
