@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from gitlob_rsync import placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.staging import Staging, Writer
-from gitlob_rsync.store import Damaged, Store, obtain
+from gitlob_rsync.store import Damaged, Store, obtain, share
 
 SMALL = 4 << 20
 """Bytes up to which content is held in memory, to have it hashed before any of it is written."""
@@ -51,8 +51,8 @@ class Filter:
                 writer.write(block)
             sha = Sha(digest.hexdigest())
             writer.finish(sha)
-        if self._shared and not self._shared.complete(sha) and (meta := self._store.complete(sha)):
-            self._shared.link(meta, self._store)
+        if self._shared and (meta := self._store.complete(sha)):
+            share(meta, self._store, self._shared)
         return placeholder.encode(sha)
 
     def _staged(self) -> Staging:

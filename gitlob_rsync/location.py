@@ -15,8 +15,9 @@ from gitlob_rsync.errors import UsageError
 FORMS = "PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST/MODULE/PATH or HOST::MODULE/PATH"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_HOST = r"(?P<user>[^@:/\s\-][^@:/\s]*@)?(?P<host>\[[0-9a-fA-F:.%]+\]|[^@:/\s\-\[][^@:/\s\[\]]*)"
-_URL = re.compile(rf"(?P<scheme>ssh|rsync)://{_HOST}(?::(?P<port>\d+))?/(?P<path>.*)\Z")
+_HOST = r"(?P<user>[^@:/\s\-][^@:/\s]*@)?(?P<host>\[[0-9a-fA-F:][0-9A-Za-z:.%_-]*\]|[^@:/\s\-\[][^@:/\s\[\]]*)"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(rf"(?P<scheme>ssh|rsync)://{_HOST}(?::(?P<port>[0-9]+))?/(?P<path>.*)\Z")
 _REMOTE = re.compile(rf"{_HOST}:(?P<double>:)?(?P<path>.*)\Z")
 
 
@@ -52,8 +53,7 @@ class Location:
         if self.kind is Kind.PATH:
             return root
         if self.kind is Kind.SSH:
-            # the far shell must not take a folder called -x for an option of its rsync
-            return f"{self.host}:{'./' if root.startswith('-') else ''}{root}"
+            return f"{self.host}:{root}"
         port = f":{self.port}" if self.port is not None else ""
         return f"rsync://{self.host}{port}/{root}"
 
@@ -75,7 +75,7 @@ def parse(text: str, base: str | None = None) -> Location:
         raise refuse("it is empty")
     if text.startswith("-"):
         raise refuse("it begins with a dash; write ./ before the name of a folder")
-    if "://" in text and not text.startswith("file://"):
+    if _SCHEME.match(text) and not text.startswith("file://"):
         return _parse_url(text, refuse)
     head = text.partition("/")[0]
     if ":" in head and not text.startswith("file://"):
@@ -89,28 +89,36 @@ def _parse_url(text: str, refuse: Callable[[str], UsageError]) -> Location:
     found = _URL.match(text)
     if not found:
         raise refuse("it is no URL that rsync knows (ssh://HOST/PATH or rsync://HOST/MODULE/PATH)")
-    port = int(found["port"]) if found["port"] else None
+    port = int(found["port"][:6]) if found["port"] else None
     if port is not None and not 0 < port < 65536:
-        raise refuse(f"there is no port {port}")
+        raise refuse(f"there is no port {found['port'][:12]}")
     host = (found["user"] or "") + found["host"]
     path = found["path"]
     if found["scheme"] == "ssh":
-        path = path[2:] if path.startswith("~/") else "/" + path
+        path = _tidy(path[2:] if path.startswith("~/") else "/" + path)
         if not path.strip("/"):
             raise refuse("it names no folder")
         return Location(Kind.SSH, path, host, port)
     if not path.strip("/") or path.startswith("/"):
         raise refuse("it names no module")
-    return Location(Kind.DAEMON, path, host, port)
+    return Location(Kind.DAEMON, _tidy(path), host, port)
 
 
 def _parse_remote(text: str, refuse: Callable[[str], UsageError]) -> Location:
     found = _REMOTE.match(text)
     if not found:
         raise refuse("its host is not one (a folder with a colon in its name is written ./NAME)")
-    path = found["path"]
+    path, host = found["path"], (found["user"] or "") + found["host"]
     if not path.strip("/"):
         raise refuse("it names no module" if found["double"] else "it names no folder")
     if found["double"]:
-        return Location(Kind.DAEMON, path.lstrip("/"), (found["user"] or "") + found["host"])
-    return Location(Kind.SSH, path, (found["user"] or "") + found["host"])
+        return Location(Kind.DAEMON, _tidy(path.lstrip("/")), host)
+    return Location(Kind.SSH, _tidy(path), host)
+
+
+def _tidy(path: str) -> str:
+    """A path elsewhere, written so that one place has one name, and that neither the far rsync takes it for an option
+    nor ours for a module."""
+    path = re.sub("/+", "/", path)
+    path = path.rstrip("/") or path
+    return f"./{path}" if path.startswith(("-", ":")) else path

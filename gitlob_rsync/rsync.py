@@ -129,18 +129,19 @@ class Session:
         self._meter = meter
         self._version = local_version()
         self._lacking: set[str] = set()  # what the remote's rsync turned out not to know
+        ssh = process.tool("ssh") if location.kind is Kind.SSH and options.ssh_command is None else ""
         self._scratch = tempfile.mkdtemp(prefix="gitlob-")
-        self._ssh = self._ssh_command() if location.kind is Kind.SSH else None
+        self._ssh = self._ssh_command(ssh) if location.kind is Kind.SSH else None
 
     def close(self) -> None:
         """End the ssh connection that the runs share, and remove what they needed."""
         if self._ssh and os.path.exists(self._scratch) and any(n.startswith("cm-") for n in os.listdir(self._scratch)):
             with suppress(ToolError, OSError):
-                argv = [*shlex.split(self._ssh), "-O", "exit", self.location.host]
+                argv = [*shlex.split(self._ssh), "-O", "exit", re.sub(r"[\[\]]", "", self.location.host)]
                 process.run(argv, env=process.clean_env())
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _ssh_command(self) -> str:
+    def _ssh_command(self, ssh: str) -> str:
         """The value of -e. git's own ssh command is one for the shell, and gets our options where it is ssh itself."""
         own = self._options.ssh_command
         options = [
@@ -154,12 +155,11 @@ class Session:
         if self.location.port is not None:
             options += ["-p", str(self.location.port)]
         if own is None:
-            return shlex.join([process.tool("ssh"), *options])
-        words = shlex.split(own)
-        if not words or os.path.basename(words[0]) != "ssh":
+            return shlex.join([ssh, *options])
+        if not any(os.path.basename(word) == "ssh" for word in own.split()):
             options = options[-2:] if self.location.port is not None else []
         script = Path(self._scratch, "ssh")
-        script.write_text(f'exec {own} {shlex.join(options)} "$@"\n')
+        script.write_text(f'{own} {shlex.join(options)} "$@"\n')
         return shlex.join(["/bin/sh", str(script)])
 
     def fetch(self, names: Iterable[str], into: str, partial: str) -> dict[str, int]:
@@ -310,14 +310,16 @@ class Session:
         again = "run it again: it resumes"
         if "No space left" in text or "Disk quota exceeded" in text:
             return ToolError(f"{where}: no space left: {said}", again)
-        if "Permission denied (" in text:
+        if re.search(r"Permission denied \([a-z,-]+\)", text):
             return RemoteError(f"{where}: ssh was not let in: {said}", "load a key into ssh-agent or see ~/.ssh/config")
         if "Host key verification failed" in text:
             return RemoteError(f"{where}: ssh does not know the host's key", f"run ssh {self.location.host} once")
-        if ended.code == 3 or ("change_dir" in text and "No such file" in text):
-            return NotAStore(f"{where} is not there: {said}", "the first push makes it; or mend its location")
         if "Permission denied" in text or "Operation not permitted" in text:
             return ToolError(f"{where}: permission denied: {said}", "mend the permissions and run it again")
+        if "Not a directory" in text:
+            return UsageError(f"{where} is not a store: {said}", "mend its location")
+        if ended.code == 3 or ("change_dir" in text and "No such file" in text):
+            return NotAStore(f"{where} is not there: {said}", "the first push makes it; or mend its location")
         if ended.code == 127 or "command not found" in text:
             return UsageError(f"{where}: no rsync there: {said}", "install rsync on the remote machine")
         if ended.code == 5 or "@ERROR" in text:

@@ -221,6 +221,15 @@ class Store:
         return True
 
 
+def share(meta: Meta, own: Store, shared: Store | None) -> None:
+    """Have the shared store hold a binary of our own store too, where there is one and it lets us: others profit, we do
+    not depend on it."""
+    if shared:
+        with suppress(OSError, GitlobError):
+            if not shared.complete(meta.sha):
+                shared.link(meta, own)
+
+
 def obtain(sha: Sha, store: Store, shared: Store | None) -> Meta | None:
     """The meta of a binary that `store` has whole, linked from the shared store where only that has it."""
     meta = store.complete(sha)

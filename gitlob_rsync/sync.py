@@ -13,7 +13,7 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import NotAStore, Options, Session
 from gitlob_rsync.staging import Staging
-from gitlob_rsync.store import META, NAME, Meta, name, obtain
+from gitlob_rsync.store import META, NAME, Meta, name, obtain, share
 
 Paths = dict[Sha, list[bytes]]
 """Binaries, each with paths that need it; none are known for one that no commit names."""
@@ -215,8 +215,7 @@ class Syncer:
             staging.settle()
         for meta in ready:
             staging.admit(meta)
-            if self._shared and not self._shared.complete(meta.sha):
-                self._shared.link(meta, self._store)
+            share(meta, self._store, self._shared)
         return {meta.sha for meta in ready}, bad
 
     # Push

@@ -36,7 +36,8 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"{prog} {__version__}")
 
     def error(self, message: str) -> NoReturn:
-        self.exit(ExitCode.USAGE, f"{self.prog}: {message} ({self.prog} --help lists the options)\n")
+        line = printable(" ".join(message.split()))
+        self.exit(ExitCode.USAGE, f"{self.prog}: {line} ({self.prog} --help lists the options)\n")
 
 
 def add_verbosity(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:

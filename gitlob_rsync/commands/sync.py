@@ -39,7 +39,8 @@ def run(argv: Sequence[str]) -> int:
         return pre_push.run(given.remote, repo, stores, settings, meter)
     if given.checkout and not repo.work_tree:
         raise UsageError(f"{repo.git_dir} has no working tree", "--checkout needs one; --pull does not")
-    given.remote = given.remote or remote_behind_refs(given.ref, settings.remotes)
+    if given.remote is None:
+        given.remote = remote_behind_refs(given.ref, settings.remotes)
     if given.window == CONFIGURED and given.remote and given.remote[0].isdigit():
         if given.remote not in settings.remotes and not location.looks_like_location(given.remote):
             raise UsageError(f"{given.remote!r} is neither an AGE nor a remote", age.FORMS)
