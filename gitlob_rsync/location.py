@@ -89,7 +89,7 @@ def _parse_url(text: str, refuse: Callable[[str], UsageError]) -> Location:
     found = _URL.match(text)
     if not found:
         raise refuse("it is no URL that rsync knows (ssh://HOST/PATH or rsync://HOST/MODULE/PATH)")
-    port = int(found["port"][:6]) if found["port"] else None
+    port = int(found["port"].lstrip("0")[:6] or 0) if found["port"] else None
     if port is not None and not 0 < port < 65536:
         raise refuse(f"there is no port {found['port'][:12]}")
     host = (found["user"] or "") + found["host"]
@@ -119,6 +119,6 @@ def _parse_remote(text: str, refuse: Callable[[str], UsageError]) -> Location:
 def _tidy(path: str) -> str:
     """A path elsewhere, written so that one place has one name, and that neither the far rsync takes it for an option
     nor ours for a module."""
-    path = re.sub("/+", "/", path)
+    path = re.sub("/(\\./)*/*", "/", path)
     path = path.rstrip("/") or path
     return f"./{path}" if path.startswith(("-", ":")) else path

@@ -5,6 +5,7 @@ rsync alone is run elsewhere (rsync.py).
 """
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,10 +101,12 @@ def pipeline(
             feed = processes[-1].stdout
         yield feed
         feed.close()
-        for argv, process, stderr in zip(argvs, processes, errors, strict=True):
-            if process.wait():
-                stderr.seek(0)
-                raise _describe(argv, process.returncode, stderr.read())
+        failed = [number for number, process in enumerate(processes) if process.wait()]
+        # one whose reader died is a consequence, not the cause
+        failed.sort(key=lambda number: processes[number].returncode == -signal.SIGPIPE)
+        for number in failed:
+            errors[number].seek(0)
+            raise _describe(argvs[number], processes[number].returncode, errors[number].read())
     finally:
         for process in processes:
             if process.stdout:

@@ -99,7 +99,7 @@ _FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-perms", "--chmod=ugo=r
 
 
 def fetch_args(version: tuple[int, ...], lacking: Iterable[str], partial: str) -> list[str]:
-    return [*_FILES, "--no-relative", "--size-only", "--ignore-missing-args", "--info=progress2",
+    return [*_FILES, "--size-only", "--ignore-missing-args", "--info=progress2",
             f"--partial-dir={partial}", *known(version, lacking, "--trust-sender")]  # fmt: skip
 
 
@@ -163,10 +163,11 @@ class Session:
         return shlex.join(["/bin/sh", str(script)])
 
     def fetch(self, names: Iterable[str], into: str, partial: str) -> dict[str, int]:
-        """Bring files of the remote store, without their folders, into a staging folder. Those that it lacks, or may not
+        """Bring files of the remote store into a staging folder. Those that it lacks, or may not
         read, do not come. Raises RemoteError where the connection broke (what had come stays), NotAStore."""
+        source, names = self._to_read(names)
         ended = self._run(
-            lambda: fetch_args(self._version, self._lacking, partial), self._root(), into + "/", names, watched=True
+            lambda: fetch_args(self._version, self._lacking, partial), source, into + "/", names, watched=True
         )
         if ended.code not in (0, 23, 24):
             raise self._failure(ended)
@@ -217,7 +218,8 @@ class Session:
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """Of files by name, those that the remote store has, with their sizes. Nothing is transferred."""
         empty = tempfile.mkdtemp(dir=self._scratch)
-        ended = self._run(lambda: look_args(self._version, self._lacking), self._root(), empty + "/", names)
+        source, names = self._to_read(names)
+        ended = self._run(lambda: look_args(self._version, self._lacking), source, empty + "/", names)
         if ended.code not in (0, 24):
             raise self._failure(ended)
         return dict(ended.items)
@@ -229,6 +231,15 @@ class Session:
         if ended.code not in (0, 24):
             raise self._failure(ended)
         return {name: size for name, size in ended.items if NAME.match(name)}
+
+    def _to_read(self, names: Iterable[str]) -> tuple[str, Iterable[str]]:
+        """Source and file list of a pull. A daemon of version 3.5.0 does not find what a list names below a folder of its
+        module, so names count from the module there, and `/./` says where what they are called here begins."""
+        module, _, folder = self.location.path.partition("/")
+        if self.location.kind is not Kind.DAEMON or not folder:
+            return self._root(), names
+        above = Location(Kind.DAEMON, module, self.location.host, self.location.port)
+        return above.rsync_argument(), (f"{folder}/./{name}" for name in names)
 
     def _root(self) -> str:
         return self.location.rsync_argument()
@@ -268,9 +279,11 @@ class Session:
         with open(read_end, "rb", buffering=0) as reports:
             with open(write_end, "wb") as output:
                 with _umask(umask):
-                    running = sh.Command(process.tool("rsync"))(
-                        *argv, _in=feed, _out=output, _err=errors, _tty_out=False, _bg=True, _bg_exc=False,
-                        _new_session=True, _ok_code=list(range(256)), _env=process.clean_env(),
+                    # paths are bytes: sh writes arguments in an encoding, and this one has every byte
+                    plain = [os.fsencode(word).decode("latin-1") for word in (process.tool("rsync"), *argv)]
+                    running = sh.Command(plain[0])(
+                        *plain[1:], _encoding="latin-1", _in=feed, _out=output, _err=errors, _tty_out=False,
+                        _bg=True, _bg_exc=False, _new_session=True, _ok_code=list(range(256)), _env=process.clean_env(),
                     )  # fmt: skip
             try:
                 items = self._listen(reports, self._options.timeout if watched else None)

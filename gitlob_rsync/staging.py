@@ -4,24 +4,23 @@ A folder belongs to the process that holds its flock; the kernel gives the lock 
 folder without a holder is what a killed run left: the next one takes over what had arrived in it.
 """
 
-import errno
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import CHUNK, META, Meta, Store, file_name, read_file
+from gitlob_rsync.store import CHUNK, META, NAME, Meta, Store, name, read_file, read_meta
 
 PARTIAL = "partial"
 """Where rsync keeps the part of a chunk that had come when it was stopped."""
-_FILE = re.compile(r"[0-9a-f]{40}_(meta|[0-9]+)\Z")
+_FORGOTTEN = 14 * 24 * 3600
+"""Seconds after which nobody comes back for what a killed run left."""
 _STALE = 24 * 3600
 """Seconds after which a folder counts as left behind where the file system knows no locks."""
 
@@ -33,17 +32,18 @@ class Staging:
     def __init__(self, store: Store, *, resumable: bool = False) -> None:
         self.store = store
         self._resumable = resumable
-        os.makedirs(store.root, exist_ok=True)
+        store.make_root()
         self._above = os.path.join(os.path.dirname(os.path.realpath(store.root)), "staging")
         os.makedirs(self._above, exist_ok=True)
+        store.sharing.apply(self._above)
         while True:
             self.path = tempfile.mkdtemp(dir=self._above)
-            self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            if self._lock_own():
-                break
-            os.close(self._lock)
-        if not resumable:
-            self.sweep()
+            with suppress(FileNotFoundError):  # another run took it for an abandoned one
+                self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                if self._lock_own():
+                    break
+                os.close(self._lock)
+        self._sweep()
 
     def _lock_own(self) -> bool:
         """False where another run took the folder for an abandoned one before we could lock it."""
@@ -67,28 +67,32 @@ class Staging:
         os.close(self._lock)
 
     def at(self, sha: Sha, part: str | int) -> str:
-        """Where a file of a binary waits: all in one folder, so that no link in a parent's place can lead elsewhere."""
-        return os.path.join(self.path, file_name(sha, part))
+        """Where a file of a binary waits: the folder is laid out as a store."""
+        return os.path.join(self.path, name(sha, part))
 
     @property
     def partial(self) -> str:
         return os.path.join(self.path, PARTIAL)
 
-    def take_over(self) -> set[str]:
-        """Move what killed runs left into this folder; returns the names of the whole files among it."""
-        taken: set[str] = set()
+    def take_over(self, wanted: Collection[Sha]) -> set[Sha]:
+        """Move what killed runs left of `wanted` into this folder; returns the binaries of which there was something."""
+        taken = set()
         for other in self._left_behind():
-            taken |= _move_files(other, self.path)
-            if _is_folder(os.path.join(other, PARTIAL)):
-                os.makedirs(self.partial, exist_ok=True)
-                _move_files(os.path.join(other, PARTIAL), self.partial)
-            shutil.rmtree(other, ignore_errors=True)
+            for file in _files(other):
+                sha = Sha(os.path.basename(file)[:40])
+                if sha in wanted:
+                    target = os.path.join(self.path, file)
+                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                    os.rename(os.path.join(other, file), target)
+                    taken.add(sha)
+            if not _files(other):
+                shutil.rmtree(other, ignore_errors=True)
         return taken
 
-    def sweep(self) -> None:
-        """Remove what killed runs left that nobody can use."""
+    def _sweep(self) -> None:
+        """Remove what killed runs left that nobody can use, or comes back for."""
         for other in self._left_behind():
-            if not any(_FILE.match(entry) or entry == PARTIAL for entry in os.listdir(other)):
+            if time.time() - os.stat(other).st_mtime > _FORGOTTEN or not _files(other):
                 shutil.rmtree(other, ignore_errors=True)
 
     def _left_behind(self) -> Iterator[str]:
@@ -102,18 +106,16 @@ class Staging:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             try:
-                if _abandoned(lock):
+                if _abandoned(lock) and os.path.exists(other):
                     yield other
             finally:
                 os.close(lock)
 
     def drop(self, sha: Sha) -> None:
         """Forget the files of a binary that proved wrong."""
-        for folder in (self.path, self.partial):
-            if _is_folder(folder):
-                for file in os.listdir(folder):
-                    if file.startswith(sha):
-                        os.unlink(os.path.join(folder, file))
+        for file in _files(self.path):
+            if os.path.basename(file).startswith(sha):
+                os.unlink(os.path.join(self.path, file))
 
     def has_meta(self, sha: Sha) -> bool:
         """Whether something arrived under the meta's name."""
@@ -121,16 +123,7 @@ class Staging:
 
     def meta(self, sha: Sha) -> Meta | None:
         """The meta that arrived; None where it cannot be right."""
-        try:
-            fd = os.open(self.at(sha, META), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                return None
-            raise
-        with open(fd, "rb") as file:
-            return Meta.decode(file.read(4096), sha)
+        return read_meta(self.at(sha, META), sha)
 
     def has_chunk(self, meta: Meta, number: int) -> bool:
         """Whether a chunk arrived as a plain file of its size."""
@@ -153,8 +146,10 @@ class Staging:
     def write_meta(self, meta: Meta) -> None:
         """Put the meta into the form that git-lob writes, whatever form it arrived in."""
         at = self.at(meta.sha, META)
-        with suppress(FileNotFoundError):
-            os.unlink(at)
+        with open(at, "rb") as file:
+            if file.read(4096) == meta.encode():
+                return
+        os.unlink(at)
         with open(at, "xb") as file:
             file.write(meta.encode())
 
@@ -179,15 +174,18 @@ class Staging:
             raise OSError(code, os.strerror(code), self.path)
 
 
-def _move_files(source: str, target: str) -> set[str]:
-    """Move the plain files that rsync gave their last name: not links, and not what it was still writing."""
-    names = set()
-    with os.scandir(source) as entries:
-        for entry in entries:
-            if entry.is_file(follow_symlinks=False) and _FILE.match(entry.name):
-                os.rename(entry.path, os.path.join(target, entry.name))
-                names.add(entry.name)
-    return names
+def _files(folder: str) -> list[str]:
+    """The plain files in a staging folder that rsync gave their last name, relative to it: no links, and not what it was
+    still writing. What it keeps of a chunk that was cut off lies in PARTIAL."""
+    found = []
+    for above, _, names in os.walk(folder):
+        inside = os.path.relpath(above, folder)
+        for one in names:
+            file = one if inside == "." else f"{inside}/{one}"
+            known = NAME.match(file) or (inside == PARTIAL and NAME.match(f"{one[:3]}/{one[3:6]}/{one}"))
+            if known and stat.S_ISREG(os.lstat(os.path.join(folder, file)).st_mode):
+                found.append(file)
+    return found
 
 
 class Writer:
@@ -236,8 +234,10 @@ class Writer:
         self._close()
         if not self._staging.store.complete(sha):
             meta = Meta(sha, self._size)
-            self._staging.write_meta(meta)
-            self._staging.store.admit(meta, [*self._chunks, self._staging.at(sha, META)])
+            at = os.path.join(self._staging.path, "new_meta")
+            with open(at, "wb") as file:
+                file.write(meta.encode())
+            self._staging.store.admit(meta, [*self._chunks, at])
 
 
 def _is_folder(path: str) -> bool:

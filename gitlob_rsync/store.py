@@ -116,7 +116,7 @@ class Store:
 
     def complete(self, sha: Sha) -> Meta | None:
         """The meta of a binary that is here whole: valid, and each chunk a file of its exact size. Contents unread."""
-        meta = self._meta(sha)
+        meta = read_meta(self.path(sha, META), sha)
         if meta is None:
             return None
         for number in range(meta.chunks):
@@ -129,20 +129,6 @@ class Store:
             if not stat.S_ISREG(found.st_mode) or found.st_size != meta.chunk_size(number):
                 return None
         return meta
-
-    def _meta(self, sha: Sha) -> Meta | None:
-        try:
-            fd = os.open(self.path(sha, META), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                return None
-            raise
-        try:
-            return Meta.decode(os.read(fd, 4096), sha)
-        except IsADirectoryError:
-            return None
-        finally:
-            os.close(fd)
 
     def shas(self) -> Iterator[Sha]:
         """Every binary that is here whole, in order."""
@@ -186,6 +172,18 @@ class Store:
             self.sharing.apply(path)
             os.rename(path, f"{folder}/{file_name(meta.sha, part)}")
 
+    def make_root(self) -> None:
+        """Make the store's folder, and those above it that are missing, for whom the repository is for."""
+        missing = []
+        path = self.root
+        while not os.path.isdir(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for path in reversed(missing):
+            with suppress(FileExistsError):
+                os.mkdir(path)
+                self.sharing.apply(path)
+
     def _make_folders(self, sha: Sha) -> str:
         """The folder of a binary, made where it is missing. A link in a folder's place is not followed."""
         folder = f"{self.root}/{sha[0:3]}/{sha[3:6]}"
@@ -194,15 +192,16 @@ class Store:
                 if not stat.S_ISDIR(os.lstat(path).st_mode):
                     raise GitlobError(f"{path} is not a folder", "move it out of the store")
             except FileNotFoundError:
-                os.makedirs(self.root, exist_ok=True)
+                self.make_root()
                 with suppress(FileExistsError):
                     os.mkdir(path)
                     self.sharing.apply(path)
         return folder
 
     def link(self, meta: Meta, origin: "Store") -> bool:
-        """Hard-link a binary of another store into this one, its content hashed first. False where the other's is
-        damaged or on another file system; what the link count says (spec/store-format.md) holds only for links."""
+        """Hard-link a binary of another store into this one, its content hashed first, in the place of what is here.
+        False where the other's is damaged or on another file system; what the link count says (spec/store-format.md)
+        holds only for links."""
         if not origin.sound(meta):
             return False
         folder = self._make_folders(meta.sha)
@@ -213,7 +212,7 @@ class Store:
                     os.link(origin.path(meta.sha, part), at, follow_symlinks=False)
                     break
                 except FileExistsError:
-                    os.unlink(at)  # incomplete, or we would not have been asked
+                    os.unlink(at)
                 except OSError as error:
                     if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
                         return False
@@ -226,8 +225,14 @@ def share(meta: Meta, own: Store, shared: Store | None) -> None:
     not depend on it."""
     if shared:
         with suppress(OSError, GitlobError):
-            if not shared.complete(meta.sha):
+            there = shared.complete(meta.sha)
+            if not there or not (_linked(meta, own, shared) or shared.sound(there)):
                 shared.link(meta, own)
+
+
+def _linked(meta: Meta, one: Store, other: Store) -> bool:
+    """Whether two stores have a binary in common, not merely both."""
+    return all(os.path.samefile(one.path(meta.sha, part), other.path(meta.sha, part)) for part in meta.parts())
 
 
 def obtain(sha: Sha, store: Store, shared: Store | None) -> Meta | None:
@@ -236,6 +241,20 @@ def obtain(sha: Sha, store: Store, shared: Store | None) -> Meta | None:
     if not meta and shared and (meta := shared.complete(sha)) and not store.link(meta, shared):
         return None
     return meta
+
+
+def read_meta(path: str, sha: Sha) -> Meta | None:
+    """The meta in a file; None where there is none, or one that cannot be right, or something else in its place."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            return None
+        raise
+    try:
+        return Meta.decode(os.read(fd, 4096), sha) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+    finally:
+        os.close(fd)
 
 
 def read_file(path: str) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 
 from gitlob_rsync import history, record
 from gitlob_rsync.config import Remote, Settings, Stores, client_name
@@ -14,6 +15,9 @@ from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import NotAStore, Options, Session
 from gitlob_rsync.staging import Staging
 from gitlob_rsync.store import META, NAME, Meta, name, obtain, share
+
+_MOST_AT_ONCE = 4096
+"""Chunks of one binary that are asked for in one run: 128 GiB."""
 
 Paths = dict[Sha, list[bytes]]
 """Binaries, each with paths that need it; none are known for one that no commit names."""
@@ -108,7 +112,9 @@ class Syncer:
         report = self._pull(self.everything(), refetch, dry_run, self._committed_paths)
         if dry_run and report.bytes is None:
             here = self._here(self.everything(), link=False)
-            wanted = self.everything().keys() - {sha for sha, meta in here.items() if not refetch or self._sound(meta)}
+            wanted = self.everything().keys() - {
+                sha for sha, meta in here.items() if not refetch or self._mended(meta, True)
+            }
             matches = ((NAME.match(file), size) for file, size in self._listing.items())
             content = (size for found, size in matches if found and found[4] != META and found[3] in wanted)
             return replace(report, bytes=sum(content))
@@ -123,7 +129,7 @@ class Syncer:
     ) -> Report:
         here = self._here(selected, link=not dry_run)
         if refetch:
-            here = {sha: meta for sha, meta in here.items() if self._sound(meta)}
+            here = {sha: meta for sha, meta in here.items() if self._mended(meta, dry_run)}
         wanted = sorted(selected.keys() - here.keys())
         report = Report(frozenset(selected), frozenset(here))
         if dry_run:
@@ -139,8 +145,13 @@ class Syncer:
             damaged=self._named(damaged, find_paths),
         )
 
-    def _sound(self, meta: Meta) -> bool:
-        return any(s is not None and s.complete(meta.sha) and s.sound(meta) for s in (self._store, self._shared))
+    def _mended(self, meta: Meta, dry_run: bool) -> bool:
+        """Whether a binary that is here is sound, or could be replaced by a sound one of the shared store."""
+        if self._store.complete(meta.sha) and self._store.sound(meta):
+            return True
+        if not self._shared or self._shared.complete(meta.sha) != meta:
+            return False
+        return self._shared.sound(meta) if dry_run else self._store.link(meta, self._shared)
 
     def _fetch(self, wanted: list[Sha]) -> tuple[set[Sha], set[Sha], int]:
         """Bring binaries into the store: returns which arrived, which came damaged, and how many bytes moved.
@@ -151,7 +162,7 @@ class Syncer:
         damaged: set[Sha] = set()
         moved = 0
         with Staging(self._store, resumable=True) as staging:
-            taken = staging.take_over()
+            taken = staging.take_over(wanted)
             pending = wanted
             while pending:
                 try:
@@ -164,7 +175,7 @@ class Syncer:
                 good, bad = self._admit(staging, pending)
                 arrived |= good
                 damaged = (damaged - set(pending)) | bad
-                pending = [sha for sha in sorted(bad) if any(file.startswith(sha) for file in taken)]
+                pending = sorted(bad & taken)
                 for sha in pending:
                     staging.drop(sha)
                 taken = set()
@@ -178,18 +189,12 @@ class Syncer:
             if not meta or not all(staging.has_chunk(meta, number) for number in range(meta.chunks)):
                 first += [name(sha, META), name(sha, 0)]
         moved = self._fetch_files(staging, first, f"pull {len(shas)}")
-        metas = [meta for sha in shas if (meta := staging.meta(sha)) and meta.chunks > 1]
-        # a remote that lies about the size has to send a whole first chunk before we ask for more
-        rest = [
-            (meta, number)
-            for meta in metas
-            if staging.has_chunk(meta, 0)
-            for number in range(1, meta.chunks)
-            if not staging.has_chunk(meta, number)
-        ]
-        total = sum(meta.chunk_size(number) for meta, number in rest)
-        names = [name(meta.sha, number) for meta, number in rest]
-        return moved + self._fetch_files(staging, names, "pull the rest of large ones", total)
+        while rest := _next_chunks(staging, shas):
+            total = sum(meta.chunk_size(number) for meta, number in rest)
+            names = [name(meta.sha, number) for meta, number in rest]
+            moved += self._fetch_files(staging, names, "pull the rest of large ones", total)
+            shas = [meta.sha for meta, number in rest if staging.has_chunk(meta, number)]
+        return moved
 
     def _fetch_files(self, staging: Staging, names: list[str], what: str, total: int | None = None) -> int:
         if not names:
@@ -301,6 +306,19 @@ class Syncer:
         except NotAStore:
             return set()
         return {sha for sha in shas if name(sha, META) in found}
+
+
+def _next_chunks(staging: Staging, shas: Iterable[Sha]) -> list[tuple[Meta, int]]:
+    """The chunks to ask for next, all but the first ones: so many at once that only a binary of 128 GiB needs a third
+    run, and so few that a remote which lies about a size cannot keep us busy. What did not send its first chunk is not
+    asked for more."""
+    found = []
+    for sha in dict.fromkeys(shas):
+        meta = staging.meta(sha)
+        if meta and meta.chunks > 1 and staging.has_chunk(meta, 0):
+            lacking = (number for number in range(1, meta.chunks) if not staging.has_chunk(meta, number))
+            found += [(meta, number) for number in islice(lacking, _MOST_AT_ONCE)]
+    return found
 
 
 def _whole(meta: Meta, listing: dict[str, int]) -> bool:
