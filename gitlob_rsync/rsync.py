@@ -169,7 +169,7 @@ class Session:
         ended = self._run(
             lambda: fetch_args(self._version, self._lacking, partial), source, into + "/", names, watched=True
         )
-        if ended.code not in (0, 23, 24):
+        if ended.code not in (0, 23, 24) or self._lacks_root(ended):
             raise self._failure(ended)
         if ended.code == 23:
             self._meter.warn(f"{self.location}: {_gist(ended.stderr)}")
@@ -220,7 +220,7 @@ class Session:
         empty = tempfile.mkdtemp(dir=self._scratch)
         source, names = self._to_read(names)
         ended = self._run(lambda: look_args(self._version, self._lacking), source, empty + "/", names)
-        if ended.code not in (0, 24):
+        if ended.code not in (0, 24) or self._lacks_root(ended):
             raise self._failure(ended)
         return dict(ended.items)
 
@@ -231,6 +231,11 @@ class Session:
         if ended.code not in (0, 24):
             raise self._failure(ended)
         return {name: size for name, size in ended.items if NAME.match(name)}
+
+    def _lacks_root(self, ended: _Ended) -> bool:
+        """Whether a daemon said that the store's folder is not in its module: for rsync only some files did not come."""
+        folder = self.location.path.partition("/")[2]
+        return self.location.kind is Kind.DAEMON and bool(folder) and f'change_dir "{folder}"' in ended.stderr
 
     def _to_read(self, names: Iterable[str]) -> tuple[str, Iterable[str]]:
         """Source and file list of a pull. A daemon of version 3.5.0 does not find what a list names below a folder of its
@@ -290,6 +295,7 @@ class Session:
                 running.wait()
                 code = running.exit_code
             except sh.SignalException as error:
+                _stop(running)  # its receiver may live on
                 code = error.exit_code
                 items = []
             except BaseException:

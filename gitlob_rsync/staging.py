@@ -59,11 +59,8 @@ class Staging:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None or not self._resumable:
+        if kind is None or not self._resumable or not _files(self.path):
             shutil.rmtree(self.path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                os.rmdir(self.path)  # nothing came
         os.close(self._lock)
 
     def at(self, sha: Sha, part: str | int) -> str:
