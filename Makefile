@@ -51,7 +51,7 @@ types: $(VENV)/lint-stamp
 	$(BIN)/mypy
 
 bench: $(VENV)/stamp
-	@$(BIN)/python tests/bench.py $(BENCH_ARGS)
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 needs:
 	@tests/install-needs.sh tests

@@ -1,0 +1,1 @@
+"""Measure beside git-lfs, plain git and plain rsync: `make bench`. Not a test."""
