@@ -201,9 +201,11 @@ def _team_values(repo: Repo) -> list[_Value]:
     """The tracked file, from the working tree or else from HEAD; never followed into what it includes."""
     path = os.path.join(repo.work_tree, TEAM_FILE) if repo.work_tree else None
     try:
-        if path and os.path.isfile(path) and not os.path.islink(path):
+        if path and os.path.lexists(path):
+            if os.path.islink(path) or not os.path.isfile(path):
+                return []
             listing = repo.run("config", "-z", "--list", "--no-includes", "--file", path)
-        elif repo.existing([f"HEAD:{TEAM_FILE}"]):
+        elif repo.run("ls-tree", "--full-tree", "HEAD", "--", TEAM_FILE, ok=(0, 128)).startswith(b"100"):
             listing = repo.run("config", "-z", "--list", "--no-includes", "--blob", f"HEAD:{TEAM_FILE}")
         else:
             return []

@@ -28,11 +28,11 @@ _PRE_PUSH = f"""\
 #!/bin/sh
 # {_MARK} --hooks; gitlob-setup --uninstall takes it away.
 # Sends the binaries that the pushed commits need before git sends the commits.
-pushed=$(cat)
+pushed=$(cat; echo .)
 if [ -x "$0{_KEPT}" ]; then
-    printf '%s\\n' "$pushed" | "$0{_KEPT}" "$@" || exit
+    printf %s "${{pushed%.}}" | "$0{_KEPT}" "$@" || exit
 fi
-printf '%s\\n' "$pushed" | PROGRAM --pre-push -- "$1"
+printf %s "${{pushed%.}}" | PROGRAM --pre-push -- "$1"
 """
 
 
@@ -134,16 +134,20 @@ def hook_path(repo: Repo, name: str) -> str:
     return os.path.join(repo.cwd, path)
 
 
+def check_pre_push(repo: Repo) -> str:
+    """Where our hook goes. Raises UsageError where another stands there and a third is kept aside already."""
+    path = hook_path(repo, "pre-push")
+    if os.path.lexists(path) and not is_ours(path) and os.path.lexists(path + _KEPT):
+        raise UsageError(f"{path}{_KEPT} exists already", "one of the two hooks has to go first")
+    return path
+
+
 def install_pre_push(repo: Repo) -> str:
     """Put our hook into git's folder for hooks, beside one that stands there, which is called first. Returns its path.
-
-    Raises UsageError where both it and a hook kept aside are another's: nothing is overwritten.
-    """
-    path = hook_path(repo, "pre-push")
+    Raises UsageError as check_pre_push: nothing is overwritten."""
+    path = check_pre_push(repo)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if os.path.lexists(path) and not is_ours(path):
-        if os.path.lexists(path + _KEPT):
-            raise UsageError(f"{path}{_KEPT} exists already", "one of the two hooks has to go first")
         os.rename(path, path + _KEPT)
     beside = f"{path}.{os.getpid()}"
     with open(beside, "w", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from gitlob_rsync.errors import ToolError, UsageError
@@ -116,6 +116,16 @@ def pipeline(
                 process.wait()
         for stderr in errors:
             stderr.close()
+
+
+def end_with_parent() -> None:
+    """Have this process be told (SIGTERM) when the one that started it is killed: Linux's prctl(2), PR_SET_PDEATHSIG.
+    Elsewhere it notices when it next writes to a pipe that nobody reads."""
+    import ctypes
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 class Conversation:

@@ -288,7 +288,8 @@ class Session:
                     plain = [os.fsencode(word).decode("latin-1") for word in (process.tool("rsync"), *argv)]
                     running = sh.Command(plain[0])(
                         *plain[1:], _encoding="latin-1", _in=feed, _out=output, _err=errors, _tty_out=False,
-                        _bg=True, _bg_exc=False, _new_session=True, _ok_code=list(range(256)), _env=process.clean_env(),
+                        _bg=True, _bg_exc=False, _new_session=True, _preexec_fn=process.end_with_parent,
+                        _ok_code=list(range(256)), _env=process.clean_env(),
                     )  # fmt: skip
             try:
                 items = self._listen(reports, self._options.timeout if watched else None)
@@ -301,8 +302,8 @@ class Session:
             except BaseException:
                 _stop(running)
                 raise
-        errors.seek(0)
-        return _Ended(code, items, errors.read().decode(errors="replace"))
+        # not by seek and read: an ssh that still writes shares the file's position
+        return _Ended(code, items, os.pread(errors.fileno(), 1 << 20, 0).decode(errors="replace"))
 
     def _listen(self, reports: IO[bytes], patience: int | None) -> list[tuple[str, int]]:
         items: list[tuple[str, int]] = []

@@ -66,7 +66,7 @@ class Supply:
         if self._source.download and not self._failure:
             try:
                 self._source.download(sorted(shas))
-            except GitlobError as error:
+            except (GitlobError, OSError) as error:
                 self._failure = str(error)
 
     def load(self, sha: Sha) -> Iterable[bytes] | None:
@@ -121,7 +121,9 @@ class Server:
         first = pktline.read_packet(self._source)
         if first is None:
             raise ProtocolError("git sent an empty request")
-        pairs = dict(line.rstrip(b"\n").partition(b"=")[::2] for line in [first, *pktline.read_list(self._source)])
+        pairs = dict(
+            line.removesuffix(b"\n").partition(b"=")[::2] for line in [first, *pktline.read_list(self._source)]
+        )
         command = pairs.get(b"command", b"").decode(errors="replace")
         if command not in ("clean", "smudge", "list_available_blobs"):
             raise ProtocolError(f"git sent an unknown command ({command!r})")
@@ -166,6 +168,7 @@ class Server:
         sha, start, rest = split_placeholder(pktline.read_list(self._source))
         if request.path in self._delayed and not start:
             sha, start = self._delayed.pop(request.path)
+            self._announced.discard(request.path)  # one git command may check it out again
             self._hand_over(sha, start)
         elif sha is None:
             self._send(_spooled(start, rest))

@@ -27,7 +27,7 @@ from gitlob_rsync.store import Damaged, Meta, Store, obtain
 _FILTER = b"lob"
 _EMPTY = Sha("da39a3ee5e6b4b0d3255bfef95601890afd80709")
 """The binary of 0 bytes: git looks into an empty file each time, and until then lists it as changed."""
-_MANY, _MUCH = 20, 256 * 1024 * 1024
+_MANY, _MUCH = 2000, 256 * 1024 * 1024
 """Files, and bytes, that git would look into again in more than a second."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -80,10 +80,9 @@ run 'gitlob-sync --list --committed'
 run "$sum *.png"
 check test "$(gitlob-sync --list --committed | grep -c ' - ')" = 3
 
-say 'An old state, when it is wanted after all.'
+say 'An old state, when it is wanted after all: git checkout brings its content by itself.'
 old=$(git rev-list HEAD | tail -n 2 | head -n 1)
 run "git checkout -q $(git rev-parse --short "$old")"
-run gitlob-sync --checkout
 run git status --short
 check test "git-lob: $($sum <logo.png | cut -c1-40)" = "$(git cat-file -p HEAD:logo.png)"
 check test -z "$(git status --porcelain)"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import IO
 
-from gitlob_rsync import config, git, serve
+from gitlob_rsync import config, git, process, serve
 from gitlob_rsync.commands.common import Parser, guard, printable
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError
 from gitlob_rsync.filter import Filter, split_placeholder
@@ -73,7 +73,8 @@ def _source(repo: git.Repo, stores: config.Stores) -> serve.Source:
     try:
         settings = config.Settings.load(repo)
     except GitlobError as error:
-        return serve.Source(None, error.line())
+        must_have = repo.run("config", "--get", "git-lob.on-missing", ok=(0, 1)).strip() == b"fail"
+        return serve.Source(None, error.line(), must_have)
     if not settings.autofetch:
         return serve.Source(None, "git-lob.autofetch is off", settings.must_have)
     try:
@@ -82,6 +83,7 @@ def _source(repo: git.Repo, stores: config.Stores) -> serve.Source:
         return serve.Source(None, str(error), settings.must_have)
 
     def download(shas: Collection[Sha]) -> None:
+        process.end_with_parent()  # a git that is killed while this takes minutes wants it no more
         # loaded only now: it costs more than a small file's clean or smudge
         from gitlob_rsync.progress import Silent
         from gitlob_rsync.sync import Syncer

@@ -101,7 +101,7 @@ def _install(repo: git.Repo | None, given: argparse.Namespace) -> list[Step]:
             steps.append((f"track: {path}: {'; '.join(lines)}", lambda: install.add_lines(path, lines)))
     if repo and given.hooks:
         install.program("gitlob-sync")
-        steps.append((f"hook: {install.hook_path(repo, 'pre-push')}", lambda: install.install_pre_push(repo)))
+        steps.append((f"hook: {install.check_pre_push(repo)}", lambda: install.install_pre_push(repo)))
     return steps
 
 
