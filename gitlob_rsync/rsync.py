@@ -375,7 +375,7 @@ def _gist(stderr: str) -> str:
 
 def _stop(running: Any) -> None:
     """End rsync and all it started: ask first, and wait for the whole group, since a receiver outlives its leader."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 4
     with suppress(ProcessLookupError):
         os.killpg(running.pid, signal.SIGTERM)
         while time.monotonic() < deadline:

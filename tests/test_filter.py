@@ -92,6 +92,12 @@ def test_a_missing_or_damaged_binary_leaves_its_placeholder(work: Work) -> None:
     assert smudge(work, placeholder(b"x"))[0] == placeholder(b"x")
 
 
+def test_a_single_smudge_brings_what_is_missing(work: Work, store: Path) -> None:
+    """Its standard input is at its end by then, which is no sign that git died."""
+    put(store, b"elsewhere")
+    assert smudge(work, placeholder(b"elsewhere")) == (b"elsewhere", b"")
+
+
 def test_the_same_bytes_are_not_written_again(work: Work) -> None:
     clean(work, b"same")
     before = {at: (at.stat().st_ino, at.stat().st_mtime_ns) for at in work.content.glob("???/???/*")}

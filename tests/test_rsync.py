@@ -245,6 +245,22 @@ def test_a_daemon_that_refuses_options(tmp_path: Path) -> None:
         assert check(tmp_path / "module" / "not" / "there" / "yet") == {sha_of(b"abc")}
 
 
+@pytest.mark.parametrize(
+    ("chroot", "folder"), [("no", "größe"), ("no", "-x"), ("yes" if os.geteuid() == 0 else "no", "deep/er")]
+)
+def test_a_folder_below_the_module_of_a_daemon(tmp_path: Path, chroot: str, folder: str) -> None:
+    """How a daemon tells that it is missing depends on both."""
+    with daemon(tmp_path, f"use chroot = {chroot}") as there:
+        work = repository(tmp_path / "work", f"{there}/{folder}", {"a.bin": b"abc"})
+        other = repository(tmp_path / "other", f"{there}/{folder}", {"a.bin": b"abc"}, have=False)
+        missing = other.sync("--pull", code=None)
+        work.sync("--push")
+        assert check(tmp_path / "module" / folder) == {sha_of(b"abc")}
+        assert other.json("--pull")["transferred"] == 1
+    assert "is not there" in one_line(missing)
+    assert missing.returncode == 2
+
+
 def test_a_daemon_that_wants_a_password(tmp_path: Path) -> None:
     """It is taken from RSYNC_PASSWORD, and nobody is asked for it."""
     (tmp_path / "secrets").write_text("me:right\n")
@@ -314,6 +330,7 @@ def test_a_daemon_that_is_none(tmp_path: Path, said: bytes, word: str) -> None:
         (30, "[sender] io timeout after 120 seconds -- exiting", 4, "io timeout"),
         (35, "", 4, "run it again"),
         (127, "sh: 1: rsync: not found", 2, "install rsync"),
+        (12, "sh: 1: rsync: not found", 2, "install rsync"),
         (255, "ssh: Could not resolve hostname nas: Name or service not known", 4, "resolve hostname"),
         (255, "root@nas: Permission denied (publickey).", 4, "ssh was not let in"),
         (255, "Host key verification failed.", 4, "host's key"),

@@ -1,12 +1,16 @@
 """gitlob-filter: git's side. Started by git, usable by hand."""
 
 import fcntl
+import os
+import select
+import signal
 import sys
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
 
-from gitlob_rsync import config, git, process, serve
+from gitlob_rsync import config, git, serve
 from gitlob_rsync.commands.common import Parser, guard, printable
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError
 from gitlob_rsync.filter import Filter, split_placeholder
@@ -44,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
         if given.direction == "clean":
             output.write(filter.clean(_blocks(source)))
             return ExitCode.DONE
-        supply = serve.Supply(filter, lambda: _source(repo, stores))
+        supply = serve.Supply(filter, lambda: _source(repo, stores, for_git=given.direction == "process"))
         if given.direction == "process":
             server = serve.Server(supply, source, output)
             server.serve()
@@ -69,7 +73,7 @@ def _blocks(source: IO[bytes]) -> Iterable[bytes]:
         yield block
 
 
-def _source(repo: git.Repo, stores: config.Stores) -> serve.Source:
+def _source(repo: git.Repo, stores: config.Stores, *, for_git: bool) -> serve.Source:
     try:
         settings = config.Settings.load(repo)
     except GitlobError as error:
@@ -83,15 +87,38 @@ def _source(repo: git.Repo, stores: config.Stores) -> serve.Source:
         return serve.Source(None, str(error), settings.must_have)
 
     def download(shas: Collection[Sha]) -> None:
-        process.end_with_parent()  # a git that is killed while this takes minutes wants it no more
         # loaded only now: it costs more than a small file's clean or smudge
         from gitlob_rsync.progress import Silent
         from gitlob_rsync.sync import Syncer
 
-        with Syncer(repo, stores, settings, remote, Silent(PROGRAM)) as syncer:
+        alive = _while_git_lives() if for_git else nullcontext()
+        with alive, Syncer(repo, stores, settings, remote, Silent(PROGRAM)) as syncer:
             syncer.fetch(shas)
 
     return serve.Source(download, must_have=settings.must_have)
+
+
+@contextmanager
+def _while_git_lives() -> Iterator[None]:
+    """Git waits while something is downloaded. Where it is killed, its end of our standard input closes, and we are to
+    stop too (SIGTERM to ourselves) instead of downloading for hours for nobody."""
+    done = threading.Event()
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(0, 0)  # a hang-up alone
+        while not done.wait(0.2):
+            if poll.poll(0):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _smudge(supply: serve.Supply, source: IO[bytes], output: IO[bytes]) -> None:
