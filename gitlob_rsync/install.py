@@ -56,10 +56,15 @@ class Filter:
             if there and key != "filter.lob.required" and "gitlob-filter" not in there:
                 raise UsageError(f"{key} is set already, to {there!r}", "gitlob-setup --force replaces it")
 
+    @staticmethod
+    def settings() -> dict[str, str]:
+        """What is to be set, with the program as git has to call it. Raises UsageError where it is nowhere."""
+        return {key: value.replace("gitlob-filter", program("gitlob-filter"), 1) for key, value in FILTER.items()}
+
     def configure(self) -> None:
         """Set it, whatever it was."""
-        for key, value in FILTER.items():
-            self._config("--replace-all", key, value.replace("gitlob-filter", program("gitlob-filter"), 1))
+        for key, value in self.settings().items():
+            self._config("--replace-all", key, value)
 
     def remove(self) -> None:
         """Take our settings away; whatever else stands in the section stays."""

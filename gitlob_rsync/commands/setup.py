@@ -71,6 +71,9 @@ def run(argv: Sequence[str]) -> int:
         if not given.dry_run:
             done()
         meter.say(printable(f"would: {step}" if given.dry_run else step))
+    if not given.uninstall:
+        for key, value in install.Filter.settings().items():
+            meter.detail(printable(f"{key} = {value}"))
     return ExitCode.DONE
 
 
