@@ -55,7 +55,8 @@ class Location:
         if self.kind is Kind.SSH:
             return f"{self.host}:{root}"
         port = f":{self.port}" if self.port is not None else ""
-        return f"rsync://{self.host}{port}/{root}"
+        # the far rsync must not take a folder called -x for an option
+        return f"rsync://{self.host}{port}/{root.replace('/-', '/./-', 1)}"
 
 
 def looks_like_location(text: str) -> bool:

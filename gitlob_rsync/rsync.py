@@ -27,7 +27,7 @@ from gitlob_rsync import process
 from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.store import NAME
+from gitlob_rsync.store import CHUNK, NAME
 
 OLDEST = (3, 1, 3)
 CONNECT_SECONDS = 20
@@ -99,13 +99,15 @@ _FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-perms", "--chmod=ugo=r
 
 
 def fetch_args(version: tuple[int, ...], lacking: Iterable[str], partial: str) -> list[str]:
-    return [*_FILES, "--size-only", "--ignore-missing-args", "--info=progress2",
+    # nothing in a store is larger than a chunk
+    return [*_FILES, f"--max-size={CHUNK}", "--size-only", "--ignore-missing-args", "--info=progress2",
             f"--partial-dir={partial}", *known(version, lacking, "--trust-sender")]  # fmt: skip
 
 
 def send_args(version: tuple[int, ...], lacking: Iterable[str], client: str, fsync: bool) -> list[str]:
     durable = ["--fsync"] if fsync else []
-    return [*_FILES, "--size-only", "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
+    # nothing in a store is larger than a chunk
+    return [*_FILES, f"--max-size={CHUNK}", "--size-only", "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
             *known(version, lacking, "--mkpath", *durable)]  # fmt: skip
 
 
@@ -235,7 +237,13 @@ class Session:
     def _lacks_root(self, ended: _Ended) -> bool:
         """Whether a daemon said that the store's folder is not in its module: for rsync only some files did not come."""
         folder = self.location.path.partition("/")[2]
-        return self.location.kind is Kind.DAEMON and bool(folder) and f'change_dir "{folder}"' in ended.stderr
+        # rsync writes bytes that are no ASCII as \\#303; under `use chroot` the folder begins with a slash
+        told = "".join(chr(byte) if 32 <= byte < 127 else f"\\#{byte:03o}" for byte in os.fsencode(folder))
+        return (
+            self.location.kind is Kind.DAEMON
+            and bool(folder)
+            and (f'change_dir "{told}"' in ended.stderr or f'change_dir "/{told}"' in ended.stderr)
+        )
 
     def _to_read(self, names: Iterable[str]) -> tuple[str, Iterable[str]]:
         """Source and file list of a pull. A daemon of version 3.5.0 does not find what a list names below a folder of its
@@ -340,7 +348,7 @@ class Session:
             return UsageError(f"{where} is not a store: {said}", "mend its location")
         if ended.code == 3 or ("change_dir" in text and "No such file" in text):
             return NotAStore(f"{where} is not there: {said}", "the first push makes it; or mend its location")
-        if ended.code == 127 or "command not found" in text:
+        if ended.code == 127 or re.search("command not found|rsync: not found", text):
             return UsageError(f"{where}: no rsync there: {said}", "install rsync on the remote machine")
         if ended.code == 5 or "@ERROR" in text:
             return UsageError(f"{where}: the rsync daemon refused: {said}", "mend the module's name or its settings")

@@ -162,7 +162,7 @@ class Syncer:
         damaged: set[Sha] = set()
         moved = 0
         with Staging(self._store, resumable=True) as staging:
-            taken = staging.take_over(wanted)
+            taken = staging.take_over(frozenset(wanted))
             pending = wanted
             while pending:
                 try:

@@ -1,4 +1,4 @@
-"""git at work with the filter: clones, checkouts and merges of every kind, what cannot be had, kills, and who calls rsync."""
+"""git at work with the filter: clones, checkouts, merges of every kind; what cannot be had; kills; who calls rsync."""
 
 import os
 import shutil
@@ -79,7 +79,9 @@ def take(origin: Work, path: Path, location: object, *args: str) -> Work:
 
 def shell(work: Work, script: str) -> str:
     """Run a script in a repository; returns its stdout."""
-    done = subprocess.run(["sh", "-ec", script], cwd=work.path, capture_output=True, stdin=subprocess.DEVNULL, timeout=120)  # fmt: skip
+    done = subprocess.run(
+        ["sh", "-ec", script], cwd=work.path, capture_output=True, stdin=subprocess.DEVNULL, timeout=120
+    )
     assert done.returncode == 0, f"{script}: {done.returncode}\n{done.stderr.decode()}"
     assert b"gitlob-filter" not in done.stderr, done.stderr.decode()
     return done.stdout.decode()
@@ -113,9 +115,6 @@ class Rsync:
     def refuse(self) -> None:
         """Fail from now on, as if nobody answered."""
         (self.folder / "refuse").touch()
-
-    def serve(self) -> None:
-        (self.folder / "refuse").unlink()
 
 
 @pytest.fixture
@@ -253,7 +252,9 @@ def test_the_teams_file_names_the_store(tmp_path: Path, store: Path) -> None:
     assert (work.read("-before.bin"), work.read("z.bin")) == (ONE, TWO)
 
 
-def test_a_second_clone_takes_from_the_shared_store(origin: Work, work: Work, tmp_path: Path, store: Path, rsync: Rsync) -> None:  # fmt: skip
+def test_a_second_clone_takes_from_the_shared_store(
+    origin: Work, work: Work, tmp_path: Path, store: Path, rsync: Rsync
+) -> None:
     shared = tmp_path / "shared"
     subprocess.run(["git", "config", "--global", "git-lob.sharedstore", str(shared)], check=True)
     take(origin, tmp_path / "first", store)
@@ -266,7 +267,7 @@ def test_a_second_clone_takes_from_the_shared_store(origin: Work, work: Work, tm
 
 # What cannot be had
 
-WRONG = ["unreachable", "there is no such folder", "lacks one", "damaged", "no store configured", "autofetch=false"]  # fmt: skip
+WRONG = ["unreachable", "there is no such folder", "lacks one", "damaged", "no store configured", "autofetch=false"]
 
 
 @dataclass(frozen=True)
@@ -470,7 +471,9 @@ def slow(tmp_path: Path, store: Path) -> Iterator[Checkout]:
         (work.path / os.fsdecode(name)).unlink()
     log = tmp_path / "stderr"
     with log.open("wb") as stderr:
-        git = subprocess.Popen(["git", "checkout", "-q", "--", "."], cwd=work.path, start_new_session=True, stderr=stderr)  # fmt: skip
+        git = subprocess.Popen(
+            ["git", "checkout", "-q", "--", "."], cwd=work.path, start_new_session=True, stderr=stderr
+        )
     wait_until(lambda: len([name for name in arrived(work) if name.endswith("_0")]) >= 3, "three binaries arrive")
     assert git.poll() is None, "it was too quick for this test"
     yield Checkout(work, git, log)
@@ -800,7 +803,16 @@ def test_a_partial_clone(origin: Work, tmp_path: Path, store: Path, rsync: Rsync
 
 def test_a_bare_mirror_is_a_store_for_clones(origin: Work, tmp_path: Path, store: Path) -> None:
     mirror = Work(tmp_path / "mirror.git")
-    said(tmp_path, "clone", "-q", "--mirror", "-c", f"remote.origin.git-lob-path={store}", str(origin.path), str(mirror.path))  # fmt: skip
+    said(
+        tmp_path,
+        "clone",
+        "-q",
+        "--mirror",
+        "-c",
+        f"remote.origin.git-lob-path={store}",
+        str(origin.path),
+        str(mirror.path),
+    )
     assert not shas_in(mirror.content)
     mirror.sync("--pull", "--committed")
     assert check(mirror.content) == {sha_of(content) for content in (ONE, TWO, THREE, BEE)}
@@ -884,7 +896,8 @@ def test_raw_content_from_before_the_attribute(tmp_path: Path, store: Path, rsyn
     origin.git("config", "core.safecrlf", "false")
     shell(
         origin,
-        "git reset -q --hard; git mv raw a.bin; git commit -qm raw; echo '*.bin filter=lob -text' >.gitattributes; git add .gitattributes; git commit -qm attribute",
+        "git reset -q --hard; git mv raw a.bin; git commit -qm raw;"
+        "echo '*.bin filter=lob -text' >.gitattributes; git add .gitattributes; git commit -qm attribute",
     )
     assert origin.git("cat-file", "-s", "HEAD:a.bin").strip() == b"%d" % len(raw)
     work = take(origin, tmp_path / "work", store)
@@ -933,9 +946,11 @@ def test_two_worktrees_check_out_and_add_at_once(tmp_path: Path, store: Path) ->
 
     def at_once(*args: str) -> None:
         started = [
-            subprocess.Popen(["git", *(arg.replace("BRANCH", branch) for arg in args)], cwd=tree.path, stderr=subprocess.PIPE)
-            for branch, tree in trees.items()
-        ]  # fmt: skip
+            subprocess.Popen(
+                ["git", *(arg.replace("BRANCH", name) for arg in args)], cwd=at.path, stderr=subprocess.PIPE
+            )
+            for name, at in trees.items()
+        ]
         said = [process.communicate(timeout=60)[1] for process in started]
         assert [process.returncode for process in started] == [0, 0], said
         assert said == [b"", b""]
