@@ -43,6 +43,7 @@ def test_filled_files_are_not_hashed_again_by_git(waiting: Work, tmp_path: Path)
         os.utime(waiting.path / path, (1_600_000_000, 1_600_000_000))
     entries = {p: (waiting.git("rev-parse", f":{p}").decode().strip(), os.lstat(waiting.path / p)) for p in ("a.bin",)}
     assert entries
+    waiting.git("config", "--unset", "filter.lob.process")
     waiting.git("config", "filter.lob.clean", f"echo x >>{calls}; gitlob-filter clean -- %f")
     waiting.git("update-index", "-q", "--refresh")
     first = len(calls.read_text().split())
@@ -219,6 +220,7 @@ def test_a_sparse_checkout_gets_only_its_own(waiting: Work, store: Path) -> None
 
 def test_a_linked_worktree_is_filled_in_by_itself(waiting: Work, tmp_path: Path) -> None:
     waiting.sync("--pull", "--no-expand")
+    waiting.git("config", "--unset", "filter.lob.process")
     waiting.git("config", "filter.lob.smudge", "cat")
     waiting.git("worktree", "add", "-q", str(tmp_path / "linked"), "-b", "other")
     waiting.run("gitlob-setup", "-q", "--force")
@@ -371,6 +373,7 @@ def test_upper_case_digits_in_history_are_filled_in_too(work: Work, tmp_path: Pa
     upper = b"git-lob: " + placeholder(b"first")[9:].upper()
     blob = work.git("hash-object", "-w", "--stdin", input=upper).decode().strip()
     work.git("update-index", "--add", "--cacheinfo", f"100644,{blob},a.bin")
+    work.git("config", "--unset", "filter.lob.process")
     work.git("config", "filter.lob.smudge", "cat")
     work.git("checkout-index", "-a")
     assert work.read("a.bin") == upper
