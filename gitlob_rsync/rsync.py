@@ -5,7 +5,8 @@ What the flags are for was found out by experiment, with versions from 3.1.3 to 
 - --trust-sender, because newer clients check each name that comes against the whole list, which is quadratic; what comes
   goes into a staging folder, without links or devices, and is believed only after it was hashed;
 - --partial-dir keeps a chunk that was cut off for the next run, where --partial or --inplace would leave it under its
-  final name; --size-only mends a file of a wrong size and leaves one of the right size alone (sizes are checked here);
+  final name; a relative one, since a receiver with the fix of CVE-2024-12086 resumes from no other;
+- --size-only mends a file of a wrong size and leaves one of the right size alone (sizes are checked here);
 - --no-perms --chmod=ugo=rwX lets the umask of the receiving side rule; --fsync has what a push reports survive a crash.
 """
 
@@ -27,7 +28,7 @@ from gitlob_rsync import process
 from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.store import CHUNK, NAME
+from gitlob_rsync.store import CHUNK, EMPTY, META, NAME, name
 
 OLDEST = (3, 1, 3)
 CONNECT_SECONDS = 20
@@ -35,6 +36,9 @@ _NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender"
 """Options and the version that brought them. The first two must be known to the remote's rsync too."""
 
 _ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d+)\|(\d+)\|(.*)\Z", re.DOTALL)
+_NO_FOLDER = re.compile(
+    rb'change_dir "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}"( \(in .*\))? failed: No such file or directory \(2\)'
+)
 _TOTAL = re.compile(rb" *(\d+) +\d+%")
 _FORMAT = "--out-format=%i|%l|%b|%n"
 
@@ -165,15 +169,18 @@ class Session:
         return shlex.join(["/bin/sh", str(script)])
 
     def fetch(self, names: Iterable[str], into: str, partial: str) -> dict[str, int]:
-        """Bring files of the remote store into a staging folder. Those that it lacks, or may not
-        read, do not come. Raises RemoteError where the connection broke (what had come stays), NotAStore."""
-        source, names = self._to_read(names)
+        """Bring files of the remote store into a staging folder, where they lie without the store's folders; what is cut
+        off lies in its folder `partial`. Those that the store lacks, or may not read, do not come. Returns what came, by
+        its name there. Raises RemoteError where the connection broke (what had come stays), NotAStore."""
+        source, names = self._to_read(names, flat=True)
         ended = self._run(
             lambda: fetch_args(self._version, self._lacking, partial), source, into + "/", names, watched=True
         )
-        if ended.code not in (0, 23, 24) or self._lacks_root(ended):
+        if ended.code not in (0, 23, 24):
             raise self._failure(ended)
-        if ended.code == 23:
+        if ended.code == 23 and not ended.items:
+            self.sizes([name(EMPTY, META)])  # tells a store that lacks all of it from a place where no store is
+        if ended.code == 23 and _telling(ended.stderr):
             self._meter.warn(f"{self.location}: {_gist(ended.stderr)}")
         return dict(ended.items)
 
@@ -245,14 +252,19 @@ class Session:
             and (f'change_dir "{told}"' in ended.stderr or f'change_dir "/{told}"' in ended.stderr)
         )
 
-    def _to_read(self, names: Iterable[str]) -> tuple[str, Iterable[str]]:
-        """Source and file list of a pull. A daemon of version 3.5.0 does not find what a list names below a folder of its
-        module, so names count from the module there, and `/./` says where what they are called here begins."""
+    def _to_read(self, names: Iterable[str], *, flat: bool = False) -> tuple[str, Iterable[str]]:
+        """Source and file list of a pull; `/./` says where what files are called here begins, `flat` that it is their bare
+        name. A daemon of version 3.5.0 does not find what a list names below a folder of its module, so names count from
+        the module there."""
         module, _, folder = self.location.path.partition("/")
-        if self.location.kind is not Kind.DAEMON or not folder:
-            return self._root(), names
-        above = Location(Kind.DAEMON, module, self.location.host, self.location.port)
-        return above.rsync_argument(), (f"{folder}/./{name}" for name in names)
+        source = self.location
+        prefix = ""
+        if self.location.kind is Kind.DAEMON and folder:
+            source = Location(Kind.DAEMON, module, self.location.host, self.location.port)
+            prefix = f"{folder}/" if flat else f"{folder}/./"
+        if flat:
+            names = ("/./".join(name.rsplit("/", 1)) for name in names)
+        return source.rsync_argument(), (prefix + name for name in names)
 
     def _root(self) -> str:
         return self.location.rsync_argument()
@@ -310,8 +322,7 @@ class Session:
             except BaseException:
                 _stop(running)
                 raise
-        # not by seek and read: an ssh that still writes shares the file's position
-        return _Ended(code, items, os.pread(errors.fileno(), 1 << 20, 0).decode(errors="replace"))
+        return _Ended(code, items, _told(errors))
 
     def _listen(self, reports: IO[bytes], patience: int | None) -> list[tuple[str, int]]:
         items: list[tuple[str, int]] = []
@@ -372,13 +383,29 @@ def _umask(mask: int | None) -> Iterator[None]:
         os.umask(own)
 
 
+def _told(errors: IO[bytes]) -> str:
+    """What was said on stderr, but for folders of a store that are not there: what they would hold is not there either."""
+    said, at, rest = bytearray(), 0, b""
+    # not by seek and read: an ssh that still writes shares the file's position
+    while block := os.pread(errors.fileno(), 1 << 20, at):
+        at += len(block)
+        *lines, rest = (rest + block).split(b"\n")
+        said += b"".join(line + b"\n" for line in lines if len(said) < 1 << 20 and not _NO_FOLDER.search(line))
+    return (said + rest).decode(errors="replace")
+
+
+def _telling(stderr: str) -> list[str]:
+    """The lines of rsync's or ssh's words that say what went wrong, and are no mere consequence."""
+    lines = (line.strip() for line in stderr.splitlines())
+    consequence = r"rsync error:|rsync: connection unexpectedly closed|Warning:"
+    return [line for line in lines if line and not re.match(consequence, line)]
+
+
 def _gist(stderr: str) -> str:
-    """The line of rsync's or ssh's words that says what went wrong: the first that is not a mere consequence."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    telling = [
-        line for line in lines if not re.match(r"rsync error:|rsync: connection unexpectedly closed|Warning:", line)
+    """The first of these, or whatever else was said."""
+    return (_telling(stderr) or [line.strip() for line in stderr.splitlines() if line.strip()] or ["it said nothing"])[
+        0
     ]
-    return (telling or lines or ["it said nothing"])[0]
 
 
 def _stop(running: Any) -> None:

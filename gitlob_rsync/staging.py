@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from itertools import islice
 
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import CHUNK, META, NAME, Meta, Store, name, read_file, read_meta
+from gitlob_rsync.store import CHUNK, EMPTY, FILE_NAME, META, Meta, Store, file_name, read_file, read_meta
 
 PARTIAL = "partial"
-"""Where rsync keeps the part of a chunk that had come when it was stopped."""
+"""Where rsync keeps the part of a chunk that had come when it was stopped: in a folder of this name beside its place."""
 _FORGOTTEN = 14 * 24 * 3600
 """Seconds after which nobody comes back for what a killed run left."""
 _STALE = 24 * 3600
@@ -64,19 +65,16 @@ class Staging:
         os.close(self._lock)
 
     def at(self, sha: Sha, part: str | int) -> str:
-        """Where a file of a binary waits: the folder is laid out as a store."""
-        return os.path.join(self.path, name(sha, part))
-
-    @property
-    def partial(self) -> str:
-        return os.path.join(self.path, PARTIAL)
+        """Where a file of a binary waits, without the folders that it has in a store: thousands of folders cost more
+        than what lies in them."""
+        return f"{self.path}/{file_name(sha, part)}"
 
     def take_over(self, wanted: Collection[Sha]) -> set[Sha]:
         """Move what killed runs left of `wanted` into this folder; returns the binaries of which there was something."""
         taken = set()
         for other in self._left_behind():
             for file in _files(other):
-                sha = Sha(os.path.basename(file)[:40])
+                sha = _sha_of(file)
                 if sha in wanted:
                     target = os.path.join(self.path, file)
                     os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -111,28 +109,46 @@ class Staging:
     def drop(self, sha: Sha) -> None:
         """Forget the files of a binary that proved wrong."""
         for file in _files(self.path):
-            if os.path.basename(file).startswith(sha):
+            if _sha_of(file) == sha:
                 os.unlink(os.path.join(self.path, file))
 
-    def has_meta(self, sha: Sha) -> bool:
-        """Whether something arrived under the meta's name."""
-        return os.path.lexists(self.at(sha, META))
+    def has(self, sha: Sha, part: str | int) -> bool:
+        """Whether something arrived under a file's name."""
+        return os.path.lexists(self.at(sha, part))
+
+    def _size(self, sha: Sha, number: int) -> int | None:
+        """Bytes of a chunk that arrived as a plain file."""
+        try:
+            found = os.lstat(self.at(sha, number))
+        except FileNotFoundError:
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def is_large(self, sha: Sha) -> bool:
+        """Whether there may be more than the chunk that arrived first."""
+        return self._size(sha, 0) == CHUNK
 
     def meta(self, sha: Sha) -> Meta | None:
-        """The meta that arrived; None where it cannot be right."""
+        """The meta of what arrived: read off the size of a lone chunk, else off the meta that came. None where neither
+        did, or that one cannot be right."""
+        if sha == EMPTY:
+            return Meta(sha, 0)
+        size = self._size(sha, 0)
+        if size is not None and 0 < size < CHUNK:
+            return Meta(sha, size)
         return read_meta(self.at(sha, META), sha)
 
-    def has_chunk(self, meta: Meta, number: int) -> bool:
-        """Whether a chunk arrived as a plain file of its size."""
-        try:
-            found = os.lstat(self.at(meta.sha, number))
-        except FileNotFoundError:
-            return False
-        return stat.S_ISREG(found.st_mode) and found.st_size == meta.chunk_size(number)
+    def lacking(self, sha: Sha, most: int) -> list[str]:
+        """The parts of a large binary to ask for next: its meta, and at most `most` chunks. How many there are is told
+        by the meta alone; before it is here, they are asked for on the chance that they exist."""
+        meta = self.meta(sha)
+        numbers = range(1, meta.chunks if meta else most + 1)
+        chunks = (str(n) for n in numbers if self._size(sha, n) != (meta.chunk_size(n) if meta else CHUNK))
+        return [*([] if meta else [META]), *islice(chunks, most)]
 
     def sound(self, meta: Meta) -> bool:
         """Whether the chunks that arrived are the binary: reads and hashes them."""
-        if not all(self.has_chunk(meta, number) for number in range(meta.chunks)):
+        if any(self._size(meta.sha, number) != meta.chunk_size(number) for number in range(meta.chunks)):
             return False
         digest = hashlib.sha1(usedforsecurity=False)
         for number in range(meta.chunks):
@@ -141,13 +157,11 @@ class Staging:
         return digest.hexdigest() == meta.sha
 
     def write_meta(self, meta: Meta) -> None:
-        """Put the meta into the form that git-lob writes, whatever form it arrived in."""
+        """Write the meta as git-lob does, whatever arrived in its place."""
         at = self.at(meta.sha, META)
-        with open(at, "rb") as file:
-            if file.read(4096) == meta.encode():
-                return
-        os.unlink(at)
-        with open(at, "xb") as file:
+        with suppress(FileNotFoundError):
+            os.unlink(at)
+        with open(at, "xb", buffering=0) as file:
             file.write(meta.encode())
 
     def admit(self, meta: Meta) -> None:
@@ -175,14 +189,18 @@ def _files(folder: str) -> list[str]:
     """The plain files in a staging folder that rsync gave their last name, relative to it: no links, and not what it was
     still writing. What it keeps of a chunk that was cut off lies in PARTIAL."""
     found = []
-    for above, _, names in os.walk(folder):
-        inside = os.path.relpath(above, folder)
-        for one in names:
-            file = one if inside == "." else f"{inside}/{one}"
-            known = NAME.match(file) or (inside == PARTIAL and NAME.match(f"{one[:3]}/{one[3:6]}/{one}"))
-            if known and stat.S_ISREG(os.lstat(os.path.join(folder, file)).st_mode):
-                found.append(file)
+    for inside in ("", f"{PARTIAL}/"):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{folder}/{inside}") as entries:
+            found += [
+                inside + entry.name
+                for entry in entries
+                if FILE_NAME.match(entry.name) and entry.is_file(follow_symlinks=False)
+            ]
     return found
+
+
+def _sha_of(file: str) -> Sha:
+    return Sha(file.removeprefix(f"{PARTIAL}/")[:40])
 
 
 class Writer:

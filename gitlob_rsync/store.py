@@ -25,9 +25,14 @@ MOST_CHUNKS = 1 << 20
 BLOCK = 1 << 20
 """Bytes read at once."""
 
-NAME = re.compile(r"([0-9a-f]{3})/([0-9a-f]{3})/((?:\1\2)[0-9a-f]{34})_(meta|0|[1-9][0-9]{0,6})\Z")
+_PART = r"_(meta|0|[1-9][0-9]{0,6})\Z"
+NAME = re.compile(r"([0-9a-f]{3})/([0-9a-f]{3})/((?:\1\2)[0-9a-f]{34})" + _PART)
 """A file of a store, relative to its root: group 3 is the sha, group 4 the part."""
+FILE_NAME = re.compile(r"([0-9a-f]{40})" + _PART)
+"""The same without its folders: group 1 is the sha, group 2 the part."""
 META = "meta"
+EMPTY = Sha("da39a3ee5e6b4b0d3255bfef95601890afd80709")
+"""The binary of 0 bytes: it has no chunk."""
 
 
 class Damaged(GitlobError):

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 
 from gitlob_rsync import history, record
 from gitlob_rsync.config import Remote, Settings, Stores, client_name
@@ -13,11 +12,13 @@ from gitlob_rsync.history import Committed, Recent, Scope, Unpushed
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import NotAStore, Options, Session
-from gitlob_rsync.staging import Staging
-from gitlob_rsync.store import META, NAME, Meta, name, obtain, share
+from gitlob_rsync.staging import PARTIAL, Staging
+from gitlob_rsync.store import EMPTY, META, NAME, Meta, name, obtain, share
 
-_MOST_AT_ONCE = 4096
-"""Chunks of one binary that are asked for in one run: 128 GiB."""
+_MOST_AT_ONCE = 16384
+"""Chunks that are asked for in one run before it is known whether they exist: 512 GiB."""
+_LEAST_OF_EACH = 64
+"""Chunks of each binary among these, however many binaries: 2 GiB."""
 
 Paths = dict[Sha, list[bytes]]
 """Binaries, each with paths that need it; none are known for one that no commit names."""
@@ -182,25 +183,29 @@ class Syncer:
         return arrived, damaged, moved
 
     def _bring(self, staging: Staging, shas: list[Sha]) -> int:
-        """Two runs: metas and first chunks, then the other chunks of those that have more. Returns bytes of content."""
-        first = []
-        for sha in shas:
-            meta = staging.meta(sha)
-            if not meta or not all(staging.has_chunk(meta, number) for number in range(meta.chunks)):
-                first += [name(sha, META), name(sha, 0)]
+        """Two runs, of which the first brings all there is of most: a first chunk that is not full is the only one, and
+        its meta follows from it. The second brings metas and other chunks of the large ones; only where these are very
+        large, or very many, is there a third. Returns bytes of content."""
+        first = [name(sha, 0) for sha in shas if sha != EMPTY and not staging.has(sha, 0)]
         moved = self._fetch_files(staging, first, f"pull {len(shas)}")
-        while rest := _next_chunks(staging, shas):
-            total = sum(meta.chunk_size(number) for meta, number in rest)
-            names = [name(meta.sha, number) for meta, number in rest]
-            moved += self._fetch_files(staging, names, "pull the rest of large ones", total)
-            shas = [meta.sha for meta, number in rest if staging.has_chunk(meta, number)]
+        large = [sha for sha in shas if staging.is_large(sha)]
+        while large:
+            most = max(_LEAST_OF_EACH, _MOST_AT_ONCE // len(large))
+            asked = {sha: parts for sha in large if (parts := staging.lacking(sha, most))}
+            names = [name(sha, part) for sha, parts in asked.items() for part in parts]
+            moved += self._fetch_files(staging, names, "pull the rest of large ones")
+            # a remote that lies about a size cannot keep us busy: what sent nothing is not asked again
+            large = [
+                sha for sha, parts in asked.items()
+                if staging.meta(sha) and any(staging.has(sha, part) for part in parts)
+            ]  # fmt: skip
         return moved
 
-    def _fetch_files(self, staging: Staging, names: list[str], what: str, total: int | None = None) -> int:
+    def _fetch_files(self, staging: Staging, names: list[str], what: str) -> int:
         if not names:
             return 0
-        self._meter.begin(what, total)
-        moved = self._session.fetch(names, staging.path, staging.partial)
+        self._meter.begin(what)
+        moved = self._session.fetch(names, staging.path, PARTIAL)
         self._meter.end()
         return sum(size for file, size in moved.items() if not file.endswith(META))
 
@@ -209,13 +214,12 @@ class Syncer:
         ready = []
         bad = set()
         for sha in shas:
-            if staging.has_meta(sha):
-                meta = staging.meta(sha)
-                if meta and staging.sound(meta):
-                    staging.write_meta(meta)
-                    ready.append(meta)
-                else:
-                    bad.add(sha)
+            meta = staging.meta(sha)
+            if meta and staging.sound(meta):
+                staging.write_meta(meta)
+                ready.append(meta)
+            elif meta or staging.has(sha, META):
+                bad.add(sha)
         if ready and self._settings.fsync:
             staging.settle()
         for meta in ready:
@@ -306,19 +310,6 @@ class Syncer:
         except NotAStore:
             return set()
         return {sha for sha in shas if name(sha, META) in found}
-
-
-def _next_chunks(staging: Staging, shas: Iterable[Sha]) -> list[tuple[Meta, int]]:
-    """The chunks to ask for next, all but the first ones: so many at once that only a binary of 128 GiB needs a third
-    run, and so few that a remote which lies about a size cannot keep us busy. What did not send its first chunk is not
-    asked for more."""
-    found = []
-    for sha in dict.fromkeys(shas):
-        meta = staging.meta(sha)
-        if meta and meta.chunks > 1 and staging.has_chunk(meta, 0):
-            lacking = (number for number in range(1, meta.chunks) if not staging.has_chunk(meta, number))
-            found += [(meta, number) for number in islice(lacking, _MOST_AT_ONCE)]
-    return found
 
 
 def _whole(meta: Meta, listing: dict[str, int]) -> bool:

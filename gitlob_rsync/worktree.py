@@ -22,11 +22,9 @@ from gitlob_rsync.history import IndexEntry
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.staging import Staging
-from gitlob_rsync.store import Damaged, Meta, Store, obtain
+from gitlob_rsync.store import EMPTY, Damaged, Meta, Store, obtain
 
 _FILTER = b"lob"
-_EMPTY = Sha("da39a3ee5e6b4b0d3255bfef95601890afd80709")
-"""The binary of 0 bytes: git looks into an empty file each time, and until then lists it as changed."""
 _MANY, _MUCH = 2000, 256 * 1024 * 1024
 """Files, and bytes, that git would look into again in more than a second."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -157,7 +155,8 @@ def _find(
                 result.left_alone[entry.path] = "something else stands in its place"
                 continue
             if seen and not _is_blob(repo, folder, name, seen, blob):
-                if entry.path in changed and not (seen.st_size == 0 and sha == _EMPTY):
+                # git looks into an empty file each time, and until then lists it as changed
+                if entry.path in changed and not (seen.st_size == 0 and sha == EMPTY):
                     result.left_alone[entry.path] = "changed"
                 continue
             meta = find(sha)
