@@ -168,14 +168,20 @@ class Session:
         script.write_text(f'{own} {shlex.join(options)} "$@"\n')
         return shlex.join(["/bin/sh", str(script)])
 
-    def fetch(self, names: Iterable[str], into: str, partial: str) -> dict[str, int]:
+    def fetch(
+        self, names: Iterable[str], into: str, partial: str, arrived: Callable[[str], None] | None = None
+    ) -> dict[str, int]:
         """Bring files of the remote store into a staging folder, where they lie without the store's folders; what is cut
-        off lies in its folder `partial`. Those that the store lacks, or may not read, do not come. Returns what came, by
-        its name there. Raises RemoteError where the connection broke (what had come stays), NotAStore."""
+        off lies in its folder `partial`. Those that the store lacks, or may not read, do not come.
+
+        Returns what came, by its name there, and tells `arrived` of each while others still come. Raises RemoteError where
+        the connection broke (what had come stays), NotAStore.
+        """
         source, names = self._to_read(names, flat=True)
         ended = self._run(
-            lambda: fetch_args(self._version, self._lacking, partial), source, into + "/", names, watched=True
-        )
+            lambda: fetch_args(self._version, self._lacking, partial), source, into + "/", names,
+            watched=True, arrived=arrived,
+        )  # fmt: skip
         if ended.code not in (0, 23, 24):
             raise self._failure(ended)
         if ended.code == 23 and not ended.items:
@@ -271,7 +277,7 @@ class Session:
 
     def _run(
         self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
-        *, watched: bool = False, umask: int | None = None,
+        *, watched: bool = False, umask: int | None = None, arrived: Callable[[str], None] | None = None,
     ) -> _Ended:  # fmt: skip
         """One rsync; again without what the other side does not know."""
         while True:
@@ -281,7 +287,8 @@ class Session:
             with tempfile.TemporaryFile() as feed, tempfile.TemporaryFile() as errors:
                 feed.writelines(name.encode() + b"\0" for name in names)
                 feed.seek(0)
-                ended = self._supervise([*given, *limit, *reach, "--", source, target], feed, errors, watched, umask)
+                argv = [*given, *limit, *reach, "--", source, target]
+                ended = self._supervise(argv, feed, errors, watched, umask, arrived)
             refused = {
                 flag for flag in _NOT_EVERYWHERE if flag in given
                 and re.search(rf"{flag}: unknown option|refuse.* {flag}", ended.stderr)
@@ -291,8 +298,9 @@ class Session:
             self._lacking |= refused
 
     def _supervise(
-        self, argv: Sequence[str], feed: IO[bytes], errors: IO[bytes], watched: bool, umask: int | None
-    ) -> _Ended:
+        self, argv: Sequence[str], feed: IO[bytes], errors: IO[bytes], watched: bool, umask: int | None,
+        arrived: Callable[[str], None] | None,
+    ) -> _Ended:  # fmt: skip
         """Start rsync in a session of its own, read what it reports, and see to it that nothing of it outlives us.
 
         A `watched` one is stopped when it reports nothing for the timeout: rsync's own does not fire on a pull whose
@@ -312,7 +320,7 @@ class Session:
                         _ok_code=list(range(256)), _env=process.clean_env(),
                     )  # fmt: skip
             try:
-                items = self._listen(reports, self._options.timeout if watched else None)
+                items = self._listen(reports, self._options.timeout if watched else None, arrived)
                 running.wait()
                 code = running.exit_code
             except sh.SignalException as error:
@@ -324,7 +332,9 @@ class Session:
                 raise
         return _Ended(code, items, _told(errors))
 
-    def _listen(self, reports: IO[bytes], patience: int | None) -> list[tuple[str, int]]:
+    def _listen(
+        self, reports: IO[bytes], patience: int | None, arrived: Callable[[str], None] | None
+    ) -> list[tuple[str, int]]:
         items: list[tuple[str, int]] = []
         rest = b""
         while True:
@@ -335,6 +345,8 @@ class Session:
             *lines, rest = re.split(rb"[\r\n]", rest + block)
             for line in lines:
                 if item := _ITEM.match(line):
+                    if arrived and items:
+                        arrived(items[-1][0])  # rsync tells of a file just before it gives it its name
                     items.append((item[4].decode(errors="replace"), int(item[2])))
                 elif total := _TOTAL.match(line):
                     self._meter.reached(int(total[1]))

@@ -33,6 +33,7 @@ class Staging:
     def __init__(self, store: Store, *, resumable: bool = False) -> None:
         self.store = store
         self._resumable = resumable
+        self._ready: dict[Sha, list[tuple[int, int, int, int]]] = {}
         store.make_root()
         self._above = os.path.join(os.path.dirname(os.path.realpath(store.root)), "staging")
         os.makedirs(self._above, exist_ok=True)
@@ -146,7 +147,7 @@ class Staging:
         chunks = (str(n) for n in numbers if self._size(sha, n) != (meta.chunk_size(n) if meta else CHUNK))
         return [*([] if meta else [META]), *islice(chunks, most)]
 
-    def sound(self, meta: Meta) -> bool:
+    def _sound(self, meta: Meta) -> bool:
         """Whether the chunks that arrived are the binary: reads and hashes them."""
         if any(self._size(meta.sha, number) != meta.chunk_size(number) for number in range(meta.chunks)):
             return False
@@ -156,8 +157,24 @@ class Staging:
                 digest.update(block)
         return digest.hexdigest() == meta.sha
 
-    def write_meta(self, meta: Meta) -> None:
-        """Write the meta as git-lob does, whatever arrived in its place."""
+    def prepare(self, sha: Sha) -> Meta | None:
+        """Make a binary that arrived ready to be admitted: hash it, write its meta, and make its folders. None where it is
+        not whole and sound. What was ready before, and has not changed since, is not hashed again."""
+        meta = self.meta(sha)
+        if not meta:
+            return None
+        files = [os.lstat(self.at(sha, number)) for number in range(meta.chunks) if self.has(sha, number)]
+        seen = [(found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size) for found in files]
+        if self._ready.get(sha) != seen:
+            if not self._sound(meta):
+                return None
+            self._write_meta(meta)
+            self.store.make_folders(sha)
+            self._ready[sha] = seen
+        return meta
+
+    def _write_meta(self, meta: Meta) -> None:
+        """As git-lob does, whatever arrived in its place."""
         at = self.at(meta.sha, META)
         with suppress(FileNotFoundError):
             os.unlink(at)
@@ -165,7 +182,7 @@ class Staging:
             file.write(meta.encode())
 
     def admit(self, meta: Meta) -> None:
-        """Move a binary into the store whose chunks and meta are here, `sound` and settled."""
+        """Move a binary into the store that is prepared, and settled."""
         self.store.admit(meta, [self.at(meta.sha, part) for part in meta.parts()])
 
     def settle(self) -> None:

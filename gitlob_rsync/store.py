@@ -172,7 +172,7 @@ class Store:
     def admit(self, meta: Meta, files: Sequence[str]) -> None:
         """Rename a binary in whose content the caller has hashed: its chunks and its meta, in the order of
         `meta.parts()`, on this file system. What stands here under its name is replaced."""
-        folder = self._make_folders(meta.sha)
+        folder = self.make_folders(meta.sha)
         for part, path in zip(meta.parts(), files, strict=True):
             self.sharing.apply(path)
             os.rename(path, f"{folder}/{file_name(meta.sha, part)}")
@@ -189,7 +189,7 @@ class Store:
                 os.mkdir(path)
                 self.sharing.apply(path)
 
-    def _make_folders(self, sha: Sha) -> str:
+    def make_folders(self, sha: Sha) -> str:
         """The folder of a binary, made where it is missing. A link in a folder's place is not followed."""
         folder = f"{self.root}/{sha[0:3]}/{sha[3:6]}"
         for path in (folder.rpartition("/")[0], folder):
@@ -209,7 +209,7 @@ class Store:
         holds only for links."""
         if not origin.sound(meta):
             return False
-        folder = self._make_folders(meta.sha)
+        folder = self.make_folders(meta.sha)
         for part in meta.parts():
             at = f"{folder}/{file_name(meta.sha, part)}"
             while True:

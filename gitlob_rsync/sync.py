@@ -13,7 +13,7 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import NotAStore, Options, Session
 from gitlob_rsync.staging import PARTIAL, Staging
-from gitlob_rsync.store import EMPTY, META, NAME, Meta, name, obtain, share
+from gitlob_rsync.store import EMPTY, FILE_NAME, META, NAME, Meta, name, obtain, share
 
 _MOST_AT_ONCE = 16384
 """Chunks that are asked for in one run before it is known whether they exist: 512 GiB."""
@@ -205,20 +205,24 @@ class Syncer:
         if not names:
             return 0
         self._meter.begin(what)
-        moved = self._session.fetch(names, staging.path, PARTIAL)
+        moved = self._session.fetch(names, staging.path, PARTIAL, lambda file: self._arrived(staging, file))
         self._meter.end()
         return sum(size for file, size in moved.items() if not file.endswith(META))
+
+    @staticmethod
+    def _arrived(staging: Staging, file: str) -> None:
+        """Use the time in which others still come."""
+        if (found := FILE_NAME.match(file)) and found[2] == "0" and not staging.is_large(sha := Sha(found[1])):
+            staging.prepare(sha)
 
     def _admit(self, staging: Staging, shas: list[Sha]) -> tuple[set[Sha], set[Sha]]:
         """Move what is whole into the store, and into the shared one; returns these, and those that came but wrong."""
         ready = []
         bad = set()
         for sha in shas:
-            meta = staging.meta(sha)
-            if meta and staging.sound(meta):
-                staging.write_meta(meta)
+            if meta := staging.prepare(sha):
                 ready.append(meta)
-            elif meta or staging.has(sha, META):
+            elif staging.meta(sha) or staging.has(sha, META):
                 bad.add(sha)
         if ready and self._settings.fsync:
             staging.settle()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.measure import ENV, PROGRAMS, Case
 from tests.bench.sshd import sshd
-from tests.bench.stage import KIB, MIB, Lacking, Stage, binaries, empty, fill, filled, git, repository, store
+from tests.bench.stage import KIB, MIB, Lacking, Stage, binaries, empty, fill, filled, git, repository, set_aside, store
 
 DAYS = 30
 SYNC = str(PROGRAMS / "gitlob-sync")
@@ -122,9 +122,7 @@ def download(stage: Stage) -> Iterator[Case]:
     git(repo, "config", "remote.origin.git-lob-path", f"ssh://127.0.0.1:{port}{far}")
 
     def forget() -> None:
-        empty(store(repo))
-        for at in binaries(repo):
-            at.unlink()
+        set_aside(top / "aside", store(repo), *{at.parent for at in binaries(repo)})
 
     def case(*config: str, ours: Case | None = None) -> Case:
         argv = ["git", *config, "checkout", "-q", "."]
@@ -134,7 +132,9 @@ def download(stage: Stage) -> Iterator[Case]:
     yield case("-c", "git-lob.fsync=false", ours=ours)
     for source, label in ((far, "the store"), (plain, "the files")):
         argv = ["rsync", "-a", "-e", command, f"127.0.0.1:{source}/", str(near)]
-        yield Case("download", argv, top, ours, f"rsync -a -e ssh ({label})", prepare=lambda: empty(near))
+        yield Case(
+            "download", argv, top, ours, f"rsync -a -e ssh ({label})", prepare=lambda: set_aside(top / "aside", near)
+        )
 
 
 def push_hook(stage: Stage) -> Iterator[Case]:
