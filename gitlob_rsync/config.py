@@ -1,10 +1,10 @@
-"""What is configured, read once from git's configuration and from a team's tracked `.gitlobconfig`."""
+"""What is configured for moving binaries, read once from git's configuration and from a team's tracked `.gitlobconfig`."""
 
 import os
 import re
 import shlex
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha1
 
@@ -12,9 +12,9 @@ from gitlob_rsync import age, location
 from gitlob_rsync.age import DAY
 from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.git import Repo
+from gitlob_rsync.gitconfig import Value, parse
 from gitlob_rsync.history import Window
 from gitlob_rsync.location import Location
-from gitlob_rsync.store import Sharing, Store
 
 TEAM_FILE = ".gitlobconfig"
 _TEAM_KEYS = re.compile(
@@ -34,16 +34,6 @@ class Remote:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.location})" if self.name else str(self.location)
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    key: str
-    text: str
-    origin: str
-
-    def wrong(self, why: str) -> UsageError:
-        return UsageError(f"{self.key} = {self.text!r} in {self.origin}: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +58,19 @@ class Settings:
     @classmethod
     def load(cls, repo: Repo) -> "Settings":
         """Raises UsageError for a value out of range, naming key, value and file."""
-        values: dict[str, _Value] = {}
+        values: dict[str, Value] = {}
         warnings: list[str] = []
         for value in _team_values(repo):
             if _TEAM_KEYS.match(value.key):
                 values[value.key] = value
             else:
                 warnings.append(f"{value.key} in {value.origin} is ignored: a tracked file may not set it")
-        for value in _parse(repo.run("config", "-z", "--list", "--show-origin"), None):
+        for value in parse(repo.run("config", "-z", "--list", "--show-origin"), None):
             values[value.key] = value
         return cls._from(repo, values, warnings)
 
     @classmethod
-    def _from(cls, repo: Repo, values: dict[str, _Value], warnings: list[str]) -> "Settings":
+    def _from(cls, repo: Repo, values: dict[str, Value], warnings: list[str]) -> "Settings":
         remotes: dict[str, Remote] = {}
         wrong: dict[str, UsageError] = {}
         for key, value in values.items():
@@ -160,44 +150,13 @@ class Settings:
         return named[0] if named else Remote(None, place)
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """The stores on this machine: the repository's own, common to its worktrees, and the one that several repositories
-    share, where one is configured."""
-
-    own: Store
-    shared: Store | None
-
-    @classmethod
-    def load(cls, repo: Repo) -> "Stores":
-        """From git's own configuration alone: no tracked file has a say in where git add writes."""
-        asked = r"^(git-lob\.sharedstore|core\.sharedrepository)$"
-        listing = repo.run("config", "-z", "--show-origin", "--get-regexp", asked, ok=(0, 1))
-        values = {value.key: value for value in _parse(listing, None)}
-        sharing = _sharing(values.get("core.sharedrepository"))
-        shared = None
-        if (value := values.get("git-lob.sharedstore")) and value.text:
-            at = os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(value.text))
-            shared = Store(os.path.normpath(at), sharing)
-        return cls(Store(os.path.join(repo.folder, "content"), sharing), shared)
-
-
 def client_name(repo: Repo) -> str:
     """A name for this clone, the same at every run: 12 hexadecimal digits."""
     who = f"{socket.gethostname()}\0{repo.common_dir}".encode(errors="surrogateescape")
     return sha1(who, usedforsecurity=False).hexdigest()[:12]
 
 
-def _parse(listing: bytes, origin: str | None) -> Iterator[_Value]:
-    """Of `git config -z --list [--show-origin]`: ORIGIN NUL KEY LF VALUE NUL; a key alone means true."""
-    fields = iter(os.fsdecode(listing).split("\0")[:-1])
-    for part in fields:
-        where = origin or part.removeprefix("file:")
-        key, newline, text = (part if origin else next(fields)).partition("\n")
-        yield _Value(key, text if newline else "true", where)
-
-
-def _team_values(repo: Repo) -> list[_Value]:
+def _team_values(repo: Repo) -> list[Value]:
     """The tracked file, from the working tree or else from HEAD; never followed into what it includes."""
     path = os.path.join(repo.work_tree, TEAM_FILE) if repo.work_tree else None
     try:
@@ -211,16 +170,16 @@ def _team_values(repo: Repo) -> list[_Value]:
             return []
     except ToolError as error:
         raise UsageError(f"{TEAM_FILE} cannot be read: {error}", "mend the file") from None
-    return list(_parse(listing, TEAM_FILE))
+    return list(parse(listing, TEAM_FILE))
 
 
-def _wrong_provider(provider: _Value) -> UsageError | None:
+def _wrong_provider(provider: Value) -> UsageError | None:
     if provider.text in ("rsync", "filesystem"):
         return None
     return provider.wrong("this provider is not supported; it can be rsync or filesystem")
 
 
-def _remote(repo: Repo, name: str, path: _Value, provider: _Value | None) -> Remote:
+def _remote(repo: Repo, name: str, path: Value, provider: Value | None) -> Remote:
     if provider and (unsupported := _wrong_provider(provider)):
         raise unsupported
     try:
@@ -248,7 +207,7 @@ def bwlimit(text: str, wrong: Callable[[str], UsageError]) -> str:
     return text
 
 
-def _timeout(value: _Value | None) -> int:
+def _timeout(value: Value | None) -> int:
     if value is None:
         return 120
     if not re.fullmatch(r"\d{1,5}", value.text) or not 1 <= int(value.text) <= 86400:
@@ -256,7 +215,7 @@ def _timeout(value: _Value | None) -> int:
     return int(value.text)
 
 
-def _boolean(value: _Value | None, default: bool) -> bool:
+def _boolean(value: Value | None, default: bool) -> bool:
     """As git reads one (git-config(1), "Values")."""
     if value is None:
         return default
@@ -268,24 +227,9 @@ def _boolean(value: _Value | None, default: bool) -> bool:
     raise value.wrong("it must be true or false")
 
 
-def _choice(value: _Value | None, default: str, *others: str) -> str:
+def _choice(value: Value | None, default: str, *others: str) -> str:
     if value is None:
         return default
     if value.text not in (default, *others):
         raise value.wrong(f"it must be {' or '.join((default, *others))}")
     return value.text
-
-
-def _sharing(value: _Value | None) -> Sharing:
-    """core.sharedRepository (git-config(1))."""
-    text = value.text.lower() if value else "false"
-    if text in ("umask", "false", "no", "off", "0", ""):
-        return Sharing()
-    if text in ("group", "true", "yes", "on", "1"):
-        return Sharing(0o660)
-    if text in ("all", "world", "everybody", "2", "3"):
-        return Sharing(0o664)
-    assert value
-    if re.fullmatch(r"0[0-7]{3}", text) and int(text, 8) & 0o600 == 0o600:
-        return Sharing(int(text, 8) & 0o666, exact=True)
-    raise value.wrong("git knows umask, group, all or 0xxx here")

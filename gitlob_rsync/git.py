@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 from gitlob_rsync import placeholder, process
@@ -77,8 +76,8 @@ class Repo:
         return os.path.join(self.common_dir, "git-lob")
 
     @property
-    def index(self) -> Path:
-        return Path(self.env.get("GIT_INDEX_FILE") or os.path.join(self.git_dir, "index"))
+    def index(self) -> str:
+        return self.env.get("GIT_INDEX_FILE") or os.path.join(self.git_dir, "index")
 
     def argv(self, *args: str) -> list[str]:
         return [process.tool("git"), *_FRUGAL, *args]

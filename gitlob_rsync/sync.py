@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from gitlob_rsync import history, record
-from gitlob_rsync.config import Remote, Settings, Stores, client_name
+from gitlob_rsync.config import Remote, Settings, client_name
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, Recent, Scope, Unpushed
@@ -14,6 +14,7 @@ from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import NotAStore, Options, Session
 from gitlob_rsync.staging import PARTIAL, Staging
 from gitlob_rsync.store import EMPTY, FILE_NAME, META, NAME, Meta, name, obtain, share
+from gitlob_rsync.stores import Stores
 
 _MOST_AT_ONCE = 16384
 """Chunks that are asked for in one run before it is known whether they exist: 512 GiB."""

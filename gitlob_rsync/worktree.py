@@ -15,7 +15,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from gitlob_rsync import git, history, index, partial, placeholder, process
-from gitlob_rsync.config import Stores
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import IndexEntry
@@ -23,6 +22,7 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.staging import Staging
 from gitlob_rsync.store import EMPTY, Damaged, Meta, Store, obtain
+from gitlob_rsync.stores import Stores
 
 _FILTER = b"lob"
 _MANY, _MUCH = 2000, 256 * 1024 * 1024

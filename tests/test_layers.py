@@ -9,7 +9,21 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gitlob_rsync"
 
 FLOORS = [
     {"errors", "placeholder", "age", "location", "pktline"},
-    {"process", "git", "history", "config", "store", "staging", "rsync", "progress", "index", "record", "partial"},
+    {
+        "process",
+        "git",
+        "gitconfig",
+        "history",
+        "config",
+        "store",
+        "stores",
+        "staging",
+        "rsync",
+        "progress",
+        "index",
+        "record",
+        "partial",
+    },
     {"worktree", "sync", "filter", "serve", "install"},
     {"commands"},
 ]
@@ -20,7 +34,8 @@ SAME_FLOOR = {
     "git": {"process"},
     "history": {"git", "partial", "process"},
     "partial": {"git", "process"},
-    "config": {"git", "history", "store"},
+    "config": {"git", "gitconfig", "history"},
+    "stores": {"git", "gitconfig", "store"},
     "staging": {"store"},
     "rsync": {"process", "progress", "store"},
     "index": {"git"},

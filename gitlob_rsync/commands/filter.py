@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
 
-from gitlob_rsync import config, git, serve
+from gitlob_rsync import git, serve
 from gitlob_rsync.commands.common import Parser, guard, printable
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError
 from gitlob_rsync.filter import Filter, split_placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store import BLOCK
+from gitlob_rsync.stores import Stores
 
 PROGRAM = "gitlob-filter"
 DESCRIPTION = """\
@@ -36,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("path", metavar="PATH", nargs="?", default="-", help="the file's path, for messages")
     given = parser.parse_args(argv)
     repo = git.Repo.discover()
-    stores = config.Stores.load(repo)
+    stores = Stores.load(repo)
     for number in (0, 1):
         with suppress(OSError, AttributeError):  # a larger pipe: fewer changes between git and us
             fcntl.fcntl(number, fcntl.F_SETPIPE_SZ, 1 << 20)
@@ -73,9 +74,12 @@ def _blocks(source: IO[bytes]) -> Iterable[bytes]:
         yield block
 
 
-def _source(repo: git.Repo, stores: config.Stores, *, for_git: bool) -> serve.Source:
+def _source(repo: git.Repo, stores: Stores, *, for_git: bool) -> serve.Source:
+    # what a download needs is loaded only now: it costs more than a small file's clean or smudge
+    from gitlob_rsync.config import Settings
+
     try:
-        settings = config.Settings.load(repo)
+        settings = Settings.load(repo)
     except GitlobError as error:
         must_have = repo.run("config", "--get", "git-lob.on-missing", ok=(0, 1)).strip() == b"fail"
         return serve.Source(None, error.line(), must_have)
@@ -87,7 +91,6 @@ def _source(repo: git.Repo, stores: config.Stores, *, for_git: bool) -> serve.So
         return serve.Source(None, str(error), settings.must_have)
 
     def download(shas: Collection[Sha]) -> None:
-        # loaded only now: it costs more than a small file's clean or smudge
         from gitlob_rsync.progress import Silent
         from gitlob_rsync.sync import Syncer
 

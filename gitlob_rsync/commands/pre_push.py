@@ -5,10 +5,11 @@ import sys
 from gitlob_rsync import history
 from gitlob_rsync.commands.sync_report import tell
 from gitlob_rsync.commands.sync_scopes import Result
-from gitlob_rsync.config import Settings, Stores
+from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode
 from gitlob_rsync.git import Repo
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.stores import Stores
 from gitlob_rsync.sync import Syncer
 
 

@@ -155,11 +155,12 @@ def _filter(repo: git.Repo) -> str:
 
 def _remote(repo: git.Repo, word: str | None) -> str:
     from gitlob_rsync.rsync import NotAStore
+    from gitlob_rsync.stores import Stores
     from gitlob_rsync.sync import Syncer
 
     settings = config.Settings.load(repo)
     remote = settings.remote(word)
-    with Syncer(repo, config.Stores.load(repo), settings, remote, Meter(PROGRAM)) as syncer:
+    with Syncer(repo, Stores.load(repo), settings, remote, Meter(PROGRAM)) as syncer:
         try:
             syncer.reach()
         except NotAStore:

@@ -18,11 +18,12 @@ def run(argv: Sequence[str]) -> int:
     # imported only now, so that --help is quick
     from gitlob_rsync import age, config, git, location, progress
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
+    from gitlob_rsync.stores import Stores
 
     started = time.monotonic()
     git.check_version()
     repo = git.Repo.discover()
-    stores = config.Stores.load(repo)
+    stores = Stores.load(repo)
     settings = config.Settings.load(repo)
     if given.timeout is not None:
         settings = replace(settings, timeout=given.timeout)

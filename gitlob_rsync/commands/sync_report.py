@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from gitlob_rsync import git, history
 from gitlob_rsync.commands.common import printable
 from gitlob_rsync.commands.sync_scopes import Result, Scopes
-from gitlob_rsync.config import Settings, Stores
+from gitlob_rsync.config import Settings
 from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
 from gitlob_rsync.store import Store
+from gitlob_rsync.stores import Stores
 from gitlob_rsync.sync import Paths, Report, Syncer
 
 _MOST_PATHS = 5

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from gitlob_rsync import age, git, worktree
 from gitlob_rsync.commands.sync_options import CONFIGURED, Work
-from gitlob_rsync.config import Remote, Settings, Stores
+from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.errors import ExitCode, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, Indexed, Recent, Window
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.stores import Stores
 from gitlob_rsync.sync import Paths, Report, Syncer, merged
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PROGRAMS = Path(sys.executable).parent
+PROGRAMS = Path(os.environ.get("PROGRAMS") or Path(sys.executable).parent)
 ENV = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "RSYNC_"))} | {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,

@@ -1,0 +1,47 @@
+"""The stores on this machine: all that the filter has to know while nothing is missing. It starts with each git command, so
+this loads little."""
+
+import os
+import re
+from dataclasses import dataclass
+
+from gitlob_rsync.git import Repo
+from gitlob_rsync.gitconfig import Value, parse
+from gitlob_rsync.store import Sharing, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The repository's own, common to its worktrees, and the one that several repositories share, where one is
+    configured."""
+
+    own: Store
+    shared: Store | None
+
+    @classmethod
+    def load(cls, repo: Repo) -> "Stores":
+        """From git's own configuration alone: no tracked file has a say in where git add writes."""
+        asked = r"^(git-lob\.sharedstore|core\.sharedrepository)$"
+        listing = repo.run("config", "-z", "--show-origin", "--get-regexp", asked, ok=(0, 1))
+        values = {value.key: value for value in parse(listing, None)}
+        sharing = _sharing(values.get("core.sharedrepository"))
+        shared = None
+        if (value := values.get("git-lob.sharedstore")) and value.text:
+            at = os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(value.text))
+            shared = Store(os.path.normpath(at), sharing)
+        return cls(Store(os.path.join(repo.folder, "content"), sharing), shared)
+
+
+def _sharing(value: Value | None) -> Sharing:
+    """core.sharedRepository (git-config(1))."""
+    text = value.text.lower() if value else "false"
+    if text in ("umask", "false", "no", "off", "0", ""):
+        return Sharing()
+    if text in ("group", "true", "yes", "on", "1"):
+        return Sharing(0o660)
+    if text in ("all", "world", "everybody", "2", "3"):
+        return Sharing(0o664)
+    assert value
+    if re.fullmatch(r"0[0-7]{3}", text) and int(text, 8) & 0o600 == 0o600:
+        return Sharing(int(text, 8) & 0o666, exact=True)
+    raise value.wrong("git knows umask, group, all or 0xxx here")
