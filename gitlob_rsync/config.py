@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha1
 
-from gitlob_rsync import age, location
+from gitlob_rsync import age, location, lock
 from gitlob_rsync.age import DAY
 from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.git import Repo
@@ -50,6 +50,7 @@ class Settings:
     must_have: bool = False
     timeout: int = 120
     bwlimit: str | None = None
+    lock_wait: float = lock.WAIT
     fsync: bool = True
     ssh_command: str | None = None
     has_filter: bool = False
@@ -110,7 +111,8 @@ class Settings:
             exclude=_split(text("git-lob.fetch-exclude")),
             autofetch=_boolean(values.get("git-lob.autofetch"), True),
             must_have=_choice(values.get("git-lob.on-missing"), "placeholder", "fail") == "fail",
-            timeout=_timeout(values.get("git-lob.timeout")),
+            timeout=_seconds(values.get("git-lob.timeout"), 120, least=1),
+            lock_wait=_seconds(values.get("git-lob.lock-wait"), round(lock.WAIT), least=0),
             bwlimit=bwlimit(values["git-lob.bwlimit"].text, values["git-lob.bwlimit"].wrong)
             if "git-lob.bwlimit" in values
             else None,
@@ -207,11 +209,11 @@ def bwlimit(text: str, wrong: Callable[[str], UsageError]) -> str:
     return text
 
 
-def _timeout(value: Value | None) -> int:
+def _seconds(value: Value | None, default: int, *, least: int) -> int:
     if value is None:
-        return 120
-    if not re.fullmatch(r"\d{1,5}", value.text) or not 1 <= int(value.text) <= 86400:
-        raise value.wrong("it must be a number of seconds from 1 to 86400")
+        return default
+    if not re.fullmatch(r"\d{1,5}", value.text) or not least <= int(value.text) <= 86400:
+        raise value.wrong(f"it must be a number of seconds from {least} to 86400")
     return int(value.text)
 
 

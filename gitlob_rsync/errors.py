@@ -4,6 +4,7 @@
       UsageError              2  wrong usage or configuration; nothing was done
       ToolError               1  git or rsync failed in a way that is not the user's doing
       RemoteError             4  the remote cannot be reached or broke off
+      lock.Busy               5  another run holds the lock
       Interrupted       128 + n  a signal asked us to stop
 
 Each class owns its exit code (the table of spec/commands.md, repeated in every manual page). Code 3, "finished, but
@@ -19,6 +20,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     INCOMPLETE = 3
     REMOTE = 4
+    LOCKED = 5
     BUG = 70
     INTERRUPTED = 130
 

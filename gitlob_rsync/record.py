@@ -24,7 +24,7 @@ def read(repo: Repo, location: Location) -> tuple[str, ...]:
     try:
         with open(_path(repo, location), encoding="ascii") as file:
             said = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ()
     tips = said.get("tips") if isinstance(said, dict) and said.get("location") == str(location) else None
     if not isinstance(tips, list) or not all(isinstance(tip, str) and tip.isalnum() for tip in tips):

@@ -17,6 +17,7 @@ exit codes:
   2    wrong usage or configuration
   3    finished, but binaries are missing or damaged (they are listed)
   4    the remote cannot be reached or broke off (run again: it resumes)
+  5    another run holds the lock
   70   a bug (the traceback's file is printed)
   130  interrupted
 """

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
 
-from gitlob_rsync import git, serve
+from gitlob_rsync import git, lock, serve
 from gitlob_rsync.commands.common import Parser, guard, printable
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError
 from gitlob_rsync.filter import Filter, split_placeholder
@@ -44,6 +44,7 @@ def run(argv: Sequence[str]) -> int:
     with (
         open(0, "rb", buffering=1 << 17, closefd=False) as source,
         open(1, "wb", buffering=1 << 17, closefd=False) as output,
+        lock.using(repo.folder, f"{PROGRAM} {given.direction}"),
         Filter(stores.own, stores.shared) as filter,
     ):
         if given.direction == "clean":

@@ -2,7 +2,7 @@
 
 import sys
 
-from gitlob_rsync import history
+from gitlob_rsync import history, lock
 from gitlob_rsync.commands.sync_report import tell
 from gitlob_rsync.commands.sync_scopes import Result
 from gitlob_rsync.config import Settings
@@ -24,7 +24,10 @@ def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter:
     if not commits:
         return ExitCode.DONE
     known = _commits(repo, [line[3] for line in lines if len(line) == 4]) + history.tracked(repo, name)
-    with Syncer(repo, stores, settings, remote, meter) as syncer:
+    with (
+        lock.using(repo.folder, "gitlob-sync --pre-push", settings.lock_wait),
+        Syncer(repo, stores, settings, remote, meter) as syncer,
+    ):
         report = syncer.push_commits(commits, known)
     result = Result(report, remote, False, pushed=report)
     if report.selected:

@@ -16,7 +16,7 @@ def main() -> int:
 def run(argv: Sequence[str]) -> int:
     given, work = parse(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import age, config, git, location, progress
+    from gitlob_rsync import age, config, git, location, lock, progress
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
     from gitlob_rsync.stores import Stores
 
@@ -27,6 +27,8 @@ def run(argv: Sequence[str]) -> int:
     settings = config.Settings.load(repo)
     if given.timeout is not None:
         settings = replace(settings, timeout=given.timeout)
+    if given.lock_wait is not None:
+        settings = replace(settings, lock_wait=given.lock_wait)
     if given.bwlimit is not None:
         rate = config.bwlimit(given.bwlimit, lambda why: UsageError(f"--bwlimit {given.bwlimit!r}: {why}"))
         settings = replace(settings, bwlimit=rate)
@@ -49,7 +51,8 @@ def run(argv: Sequence[str]) -> int:
     if given.list:
         sync_report.print_list(repo, stores, settings, scopes, given)
         return ExitCode.DONE
-    result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter)
+    with lock.using(repo.folder, " ".join([PROGRAM, *argv]), settings.lock_wait):
+        result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter)
     result = replace(result, seconds=round(time.monotonic() - started, 3))
     sync_report.tell(result, meter, as_object=given.json)
     return result.exit_code

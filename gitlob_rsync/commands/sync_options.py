@@ -82,6 +82,9 @@ def make_parser() -> Parser:
     how.add_argument(
         "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
     )
+    how.add_argument(
+        "--lock-wait", type=float, metavar="SECONDS", help="how long to wait for a purge at work here (60)"
+    )
     add_verbosity(how)
     return parser
 
@@ -138,6 +141,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
                 parser.error(f"--{option} does not go with --{selection}")
     if given.timeout is not None and not 1 <= given.timeout <= 86400:
         parser.error("--timeout is a number of seconds from 1 to 86400")
+    if given.lock_wait is not None and not 0 <= given.lock_wait <= 86400:
+        parser.error("--lock-wait is a number of seconds from 0 to 86400")
     return given, Work(push, pull, selection)
 
 

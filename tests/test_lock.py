@@ -1,0 +1,123 @@
+"""Users of a store do not wait for one another; who takes away waits for them, and is named."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gitlob_rsync import lock
+from tests.conftest import Work
+from tests.gitclient import GitClient, content, lines
+
+HOLD = """
+import sys, time
+from gitlob_rsync import lock
+with getattr(lock, sys.argv[1])(sys.argv[2], "a test's job"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(how: str, folder: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen([sys.executable, "-c", HOLD, how, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout and process.stdout.readline() == "held\n"
+    return process
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "git-lob"
+
+
+def test_users_do_not_wait_for_one_another(folder: Path) -> None:
+    with lock.using(str(folder), "one", 0), lock.using(str(folder), "two", 0):
+        assert [job.what for job in lock.running(str(folder))] == ["one", "two"]
+    assert lock.running(str(folder)) == [] and not list((folder / "running").iterdir())
+
+
+@pytest.mark.parametrize(("holder", "waiter"), [("using", "alone"), ("alone", "using"), ("alone", "alone")])
+def test_who_has_to_wait_is_told_for_whom(folder: Path, holder: str, waiter: str) -> None:
+    process = hold(holder, folder)
+    with pytest.raises(lock.Busy) as busy, getattr(lock, waiter)(str(folder), "waiter", 0.1):
+        raise AssertionError("it got in")
+    assert f"a test's job (pid {process.pid} on " in busy.value.line() and "--lock-wait" in busy.value.line()
+    assert busy.value.exit_code == 5
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(("holder", "waiter"), [("using", "alone"), ("alone", "using")])
+def test_a_dead_holders_lock_is_void_at_once(folder: Path, holder: str, waiter: str) -> None:
+    process = hold(holder, folder)
+    assert len(list((folder / "running").iterdir())) == 1
+    process.kill()
+    process.wait()
+    with getattr(lock, waiter)(str(folder), "next", 0):
+        assert [job.what for job in lock.running(str(folder))] == ["next"]
+
+
+def test_who_waits_gets_in_when_the_other_is_done(folder: Path) -> None:
+    process = hold("using", folder)
+    started = time.monotonic()
+    subprocess.Popen(["sh", "-c", f"sleep 0.5; kill {process.pid}"])
+    with lock.alone(str(folder), "waiter", 30) as known:
+        assert known and time.monotonic() - started >= 0.4
+    process.wait()
+
+
+def test_only_one(folder: Path) -> None:
+    with lock.only_one(str(folder), "prefetch") as first, lock.only_one(str(folder), "prefetch") as second:
+        assert (first, second) == (True, False)
+    with lock.only_one(str(folder), "prefetch") as third:
+        assert third
+
+
+def test_where_nothing_can_be_written_users_go_on(folder: Path) -> None:
+    folder.write_text("a file in its place")
+    with lock.using(str(folder), "one", 0):
+        pass
+
+
+@pytest.mark.parametrize("junk", ["", "[]", "{}", '{"what": 1, "pid": "x", "host": 0, "since": null}', "[" * 5000])
+def test_notes_that_say_nothing_are_passed_over(folder: Path, junk: str) -> None:
+    process = hold("using", folder)
+    (note,) = (folder / "running").iterdir()
+    note.write_text(junk)
+    assert lock.running(str(folder)) == []
+    process.kill()
+    process.wait()
+
+
+def test_commands_wait_for_a_purge_and_say_so(work: Work) -> None:
+    work.commit(a__bin="one")
+    work.sync("--push")
+    process = hold("alone", work.content.parent)
+    done = work.sync("--pull", "--lock-wait", "0.2", code=5)
+    assert done.stderr.startswith("gitlob-sync: ") and f"pid {process.pid}" in done.stderr
+    assert done.stderr.count("\n") == 1
+    work.git("config", "git-lob.lock-wait", "0")
+    work.sync("--push", code=5)
+    work.sync("--list")  # reading needs no lock
+    process.kill()
+    process.wait()
+    work.sync("--push")
+
+
+def test_the_filter_is_a_user_until_git_is_done_with_it(work: Work) -> None:
+    client = GitClient(work.path, "clean")
+    client.send(lines("command=clean", "pathname=a.bin") + content(b"one"))
+    assert client.answer().status == "success"
+    folder = str(work.content.parent)
+    assert [job.what for job in lock.running(folder)] == ["gitlob-filter process"]
+    with pytest.raises(lock.Busy), lock.alone(folder, "purge", 0):
+        pass
+    client.end()
+    with lock.alone(folder, "purge", 0) as known:
+        assert known
+
+
+def test_a_job_tells_its_age() -> None:
+    job = lock.Job("gitlob-sync --pull", 7, "nas", time.time() - 185)
+    assert str(job) == "gitlob-sync --pull (pid 7 on nas, for 3 minutes)"
