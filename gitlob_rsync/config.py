@@ -44,6 +44,10 @@ class Settings:
     wrong_remotes: dict[str, UsageError] = field(default_factory=dict)
     tracked_remote: str | None = None
     window: Window = field(default_factory=lambda: Window(30 * DAY, 7 * DAY, 0))
+    retention: Window = field(default_factory=lambda: Window(30 * DAY, 7 * DAY, 0))
+    prune_remote: str | None = None
+    prune_safe: bool = True
+    prune_grace: float = DAY
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     autofetch: bool = True
@@ -107,6 +111,14 @@ class Settings:
                 window_age("git-lob.fetch-commits-head", 7 * DAY),
                 window_age("git-lob.fetch-commits-other", 0),
             ),
+            retention=Window(
+                window_age("git-lob.retention-period-refs", 30 * DAY),
+                window_age("git-lob.retention-period-head", 7 * DAY),
+                window_age("git-lob.retention-period-other", 0),
+            ),
+            prune_remote=text("git-lob.prune-check-remote"),
+            prune_safe=_boolean(values.get("git-lob.prune-safe"), True),
+            prune_grace=window_age("git-lob.prune-grace", DAY),
             include=_split(text("git-lob.fetch-include")),
             exclude=_split(text("git-lob.fetch-exclude")),
             autofetch=_boolean(values.get("git-lob.autofetch"), True),

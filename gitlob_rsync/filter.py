@@ -43,6 +43,7 @@ class Filter:
             return start
         digest = hashlib.sha1(start, usedforsecurity=False)
         if len(start) <= SMALL and self._store.complete(sha := Sha(digest.hexdigest())):
+            self._store.touch(sha)
             return placeholder.encode(sha)
         with Writer(self._staged()) as writer:
             writer.write(start)

@@ -6,7 +6,6 @@ difference: by induction over the order of comparison nothing is missed, at ever
 also what makes pathspecs exact, which they are not with `rev-list --objects` (it visits a tree once, at one path).
 """
 
-import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO
 
-from gitlob_rsync import git, partial, process
+from gitlob_rsync import git, partial, process, roots
 from gitlob_rsync.age import ALL
 from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.git import Repo
@@ -29,19 +28,24 @@ class Committed:
     """Every tree of every commit that can be reached from `refs` (none: all refs, every HEAD and stash).
 
     `known`: commits whose whole history is done with; of what comes after them, only what they had not is looked at.
+    `reflogs`: also what reflogs and unfinished operations of git alone still name.
     """
 
     refs: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
     pathspecs: tuple[str, ...] = ()
+    reflogs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unpushed:
-    """The whole tree of every commit that can be reached from `refs` (none: as above) and from no tracking branch."""
+    """The whole tree of every commit that can be reached from `refs` (none: as above) and from no tracking branch of
+    `remote` ("*": of any; None: it has none)."""
 
     refs: tuple[str, ...] = ()
     pathspecs: tuple[str, ...] = ()
+    remote: str | None = "*"
+    reflogs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The window over HEAD, branches, the tracking branches of `remote`, and tags; or over `refs` alone, however old.
+    """The window over HEAD, branches, the tracking branches of `remote` ("*": of any), and tags; or over `refs` alone,
+    however old.
 
     `now` is in seconds since 1970.
     """
@@ -74,7 +79,22 @@ class Indexed:
     pathspecs: tuple[str, ...] = ()
 
 
-Scope = Committed | Unpushed | Recent | Indexed
+@dataclass(frozen=True, slots=True)
+class IndexedAnywhere:
+    """All that the index of any worktree names."""
+
+    pathspecs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stashed:
+    """The trees of all stashes, also of those that git put away by itself, and of what these rest on: the index and the
+    untracked files of each are parents of it."""
+
+    pathspecs: tuple[str, ...] = ()
+
+
+Scope = Committed | Unpushed | Recent | Indexed | IndexedAnywhere | Stashed
 
 
 def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) -> dict[Sha, list[bytes]]:
@@ -82,7 +102,7 @@ def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) ->
 
     Raises UsageError for an unknown ref, ToolError where any git process failed.
     """
-    if isinstance(scope, Committed | Unpushed):
+    if isinstance(scope, Committed | Unpushed | Stashed):
         # what a replacement hides goes to the remote too: other clones do not know the replacement
         repo = replace(repo, env=repo.env | {"GIT_NO_REPLACE_OBJECTS": "1"})
     found: dict[Sha, list[bytes]] = {}
@@ -103,7 +123,11 @@ def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) ->
 def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
     """The (blob, path) pairs of regular files in `scope`; a pair may come more than once."""
     if isinstance(scope, Indexed):
-        yield ((entry.blob, entry.path) for entry in index_entries(repo, scope.pathspecs) if not entry.skipped)
+        yield ((entry.blob, entry.path) for entry in roots.index_entries(repo, scope.pathspecs) if not entry.skipped)
+        return
+    if isinstance(scope, IndexedAnywhere):
+        entries = (entry for one in roots.indexes(repo) for entry in roots.index_entries(one, scope.pathspecs))
+        yield ((entry.blob, entry.path) for entry in entries)
         return
     diff_tree = repo.argv(*_DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))
     with tempfile.TemporaryFile() as feed:
@@ -113,9 +137,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
             )
             argvs = [repo.argv("rev-list", "--parents", "--stdin", *_everything(scope)), diff_tree]
         else:
-            feed.writelines(
-                _compared(repo, _recent(repo, scope) if isinstance(scope, Recent) else _unpushed(repo, scope))
-            )
+            feed.writelines(_compared(repo, _commits(repo, scope)))
             argvs = [diff_tree]
         feed.seek(0)
         with process.pipeline(*argvs, env=repo.env, cwd=repo.cwd, stdin=feed) as output:
@@ -124,12 +146,14 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
 
 def _start(repo: Repo, scope: Committed | Unpushed) -> list[str]:
     """The commits to start from beside _everything."""
-    return [commit_of(repo, ref) for ref in scope.refs] or [*stashes(repo), *_private_refs(repo)]
+    if scope.refs:
+        return [roots.commit_of(repo, ref) for ref in scope.refs]
+    return [*roots.stashes(repo), *roots.private_refs(repo), *(roots.unfinished(repo) if scope.reflogs else [])]
 
 
 def _everything(scope: Committed | Unpushed) -> list[str]:
-    """rev-list's option for refs/ and the HEAD of every worktree, unless refs were named."""
-    return [] if scope.refs else ["--all"]
+    """rev-list's options for refs/ and the HEAD of every worktree, unless refs were named."""
+    return [] if scope.refs else ["--all", *(["--reflog"] if scope.reflogs else [])]
 
 
 def tips(repo: Repo, scope: Committed) -> list[str]:
@@ -140,7 +164,7 @@ def tips(repo: Repo, scope: Committed) -> list[str]:
 
 def _new_sides(output: IO[bytes]) -> Iterator[tuple[str, bytes]]:
     """(blob, path) of each regular file on the new side of raw differences: `:MODE MODE OLD NEW STATUS NUL PATH NUL`."""
-    fields = zsplit(output)
+    fields = roots.zsplit(output)
     for raw in fields:
         path = next(fields, b"")
         if not raw.startswith(b":"):
@@ -148,65 +172,6 @@ def _new_sides(output: IO[bytes]) -> Iterator[tuple[str, bytes]]:
         _, mode, _, blob, _ = raw.split(b" ")
         if mode in git.REGULAR:
             yield blob.decode(), path
-
-
-def zsplit(stream: IO[bytes]) -> Iterator[bytes]:
-    """The NUL-terminated fields of a stream; a line end after the last one is no field."""
-    rest = b""
-    while block := stream.read(1 << 16):
-        *whole, rest = (rest + block).split(b"\0")
-        yield from whole
-
-
-def commit_of(repo: Repo, ref: str) -> str:
-    """The commit that `ref` names. Raises UsageError where there is none."""
-    commit = repo.resolve(ref)
-    if not commit:
-        raise UsageError(f"there is no commit called {ref!r} here", "git branch -a and git tag list the refs")
-    return commit
-
-
-def stashes(repo: Repo) -> list[str]:
-    """The commits of all stashes, newest first: older ones hang on the reflog alone. One that is lost is named all the
-    same, so that whoever reads it fails (rev-list --walk-reflogs would pass over it)."""
-    found: list[str] = []
-    while name := repo.run("rev-parse", "-q", "--verify", f"refs/stash@{{{len(found)}}}", ok=(0, 1, 128)):
-        found.append(name.decode().strip())
-    return found
-
-
-def _private_refs(repo: Repo) -> list[str]:
-    """The refs that each worktree has for itself (git-worktree(1), "REFS"): --all names only those of this one."""
-    found = []
-    homes = [("main-worktree", repo.common_dir)]
-    homes += [
-        (f"worktrees/{name}", os.path.join(repo.common_dir, "worktrees", name)) for name in _linked_worktrees(repo)
-    ]
-    for prefix, home in homes:
-        for kind in ("bisect", "rewritten", "worktree"):
-            for folder, _, names in os.walk(os.path.join(home, "refs", kind)):
-                inside = os.path.relpath(folder, home)
-                found += [f"{prefix}/{inside}/{name}" for name in names if not name.endswith(".lock")]
-    return found
-
-
-def heads(repo: Repo) -> list[str]:
-    """The commits that the HEADs of all worktrees are at; an unborn branch has none. Raises ToolError for a lost one."""
-    found = []
-    for name in ["main-worktree/HEAD", *(f"worktrees/{name}/HEAD" for name in _linked_worktrees(repo))]:
-        commit = repo.resolve(name)
-        if commit:
-            found.append(commit)
-        elif repo.run("rev-parse", "-q", "--verify", name, ok=(0, 1, 128)):
-            raise ToolError(f"the commit that {name} names is missing: the repository is damaged", "git fsck says more")
-    return found
-
-
-def _linked_worktrees(repo: Repo) -> list[str]:
-    try:
-        return sorted(os.listdir(os.path.join(repo.common_dir, "worktrees")))
-    except FileNotFoundError:
-        return []
 
 
 def _tips(repo: Repo, *which: str) -> dict[str, int]:
@@ -219,11 +184,13 @@ def _recent(repo: Repo, scope: Recent) -> dict[str, str | None]:
     """The commits whose trees belong to the window, each with its first parent where that is known."""
     window = scope.window
     if scope.refs:
-        named = [(commit_of(repo, ref), window.head if ref in ("HEAD", "@") else window.other) for ref in scope.refs]
+        named = [
+            (roots.commit_of(repo, ref), window.head if ref in ("HEAD", "@") else window.other) for ref in scope.refs
+        ]
         dates = _tips(repo, *{commit for commit, _ in named})
         tips = [(commit, dates[commit], days) for commit, days in named]
     else:
-        at_head = heads(repo)
+        at_head = roots.heads(repo)
         tips = [(commit, date, window.head) for commit, date in (_tips(repo, *at_head) if at_head else {}).items()]
         tracked = [f"--remotes={scope.remote}"] if scope.remote else []
         tips += [
@@ -251,8 +218,27 @@ def _recent(repo: Repo, scope: Recent) -> dict[str, str | None]:
 
 def _unpushed(repo: Repo, scope: Unpushed) -> dict[str, str | None]:
     """The commits that no tracking branch has, each with its first parent."""
-    walk = _walk(repo, _start(repo, scope), *_everything(scope), "--not", "--remotes")
+    pushed = ["--not", f"--remotes={scope.remote}"] if scope.remote else []
+    walk = _walk(repo, _start(repo, scope), *_everything(scope), *pushed)
     return {commit: parents[0] if parents else None for commit, _, parents in walk}
+
+
+def _stashed(repo: Repo) -> dict[str, str | None]:
+    """The commits of all stashes and their parents."""
+    found: dict[str, str | None] = {}
+    if names := [*roots.stashes(repo), *roots.autostashes(repo)]:
+        for line in repo.run("rev-list", "--no-walk=unsorted", "--parents", *names).decode().splitlines():
+            commit, *parents = line.split()
+            found[commit] = parents[0] if parents else None
+            found |= {parent: found.get(parent) for parent in parents}
+    return found
+
+
+def _commits(repo: Repo, scope: Recent | Unpushed | Stashed) -> dict[str, str | None]:
+    """The commits whose whole trees `scope` needs, each with its first parent where that is known."""
+    if isinstance(scope, Recent):
+        return _recent(repo, scope)
+    return _unpushed(repo, scope) if isinstance(scope, Unpushed) else _stashed(repo)
 
 
 def _compared(repo: Repo, commits: Mapping[str, str | None]) -> Iterator[bytes]:
@@ -294,26 +280,3 @@ def _walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[st
 def tracked(repo: Repo, remote: str) -> list[str]:
     """The commits that the tracking branches of a remote are at."""
     return list(_tips(repo, f"--remotes={remote}"))
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """A regular file of the index. `stage` is 0, or 1 to 3 in a conflict; `skipped` marks skip-worktree."""
-
-    path: bytes
-    mode: int
-    blob: str
-    stage: int
-    skipped: bool
-
-
-def index_entries(repo: Repo, pathspecs: Collection[str] = ()) -> Iterator[IndexEntry]:
-    """The regular files of the index: `TAG MODE BLOB STAGE TAB PATH NUL` (git-ls-files(1), -t and --stage)."""
-    limits = pathspecs or [":(top)"]
-    argv = repo.argv("ls-files", "-z", "-t", "--stage", "--full-name", "--", *limits)
-    with process.pipeline(argv, env=repo.env, cwd=repo.cwd) as output:
-        for field in zsplit(output):
-            head, _, path = field.partition(b"\t")
-            tag, mode, blob, stage = head.split(b" ")
-            if mode in git.REGULAR:
-                yield IndexEntry(path, int(mode, 8), blob.decode(), int(stage), tag == b"S")

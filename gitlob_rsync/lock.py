@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gitlob_rsync.errors import ExitCode, GitlobError
+from gitlob_rsync.store import Store
 
 WAIT = 60.0
 """Seconds to wait for others, unless the user says otherwise."""
@@ -45,34 +46,27 @@ class Job:
 
 
 @contextlib.contextmanager
-def using(folder: str, what: str, wait: float = WAIT) -> Iterator[None]:
-    """Be a user of the store below `folder` (Repo.folder). Raises Busy where a purge does not end in `wait` seconds."""
+def using(store: Store, what: str, wait: float = WAIT) -> Iterator[None]:
+    """Be a user of a store. Raises Busy where a purge does not end in `wait` seconds."""
     with contextlib.ExitStack() as stack:
         # where we may not write, nothing is brought in, and nobody could be told
         with contextlib.suppress(OSError):
-            lock = _open(folder, "lock")
-            stack.callback(os.close, lock)
-            _acquire(lock, fcntl.LOCK_SH, folder, wait)
-            _announce(folder, what, stack)
+            _take(store, fcntl.LOCK_SH, what, wait, stack)
         yield
 
 
 @contextlib.contextmanager
-def alone(folder: str, what: str, wait: float = WAIT) -> Iterator[bool]:
-    """Have the store below `folder` to ourselves; False where the file system knows no locks. Raises Busy where others are
-    still at work after `wait` seconds, OSError where the folder cannot be written."""
+def alone(store: Store, what: str, wait: float = WAIT) -> Iterator[bool]:
+    """Have a store to ourselves; False where the file system knows no locks. Raises Busy where others are still at work
+    after `wait` seconds, OSError where its folder cannot be written."""
     with contextlib.ExitStack() as stack:
-        lock = _open(folder, "lock")
-        stack.callback(os.close, lock)
-        known = _acquire(lock, fcntl.LOCK_EX, folder, wait)
-        _announce(folder, what, stack)
-        yield known
+        yield _take(store, fcntl.LOCK_EX, what, wait, stack)
 
 
 @contextlib.contextmanager
 def only_one(folder: str, name: str) -> Iterator[bool]:
     """Whether no other run holds the lock `name` in `folder`: nobody is waited for."""
-    lock = _open(folder, name)
+    lock = os.open(os.path.join(folder, name), _FLAGS, 0o666)
     try:
         yield _try(lock, fcntl.LOCK_EX)
     finally:
@@ -100,9 +94,22 @@ def _notes(folder: str) -> list[str]:
         return []
 
 
-def _open(folder: str, name: str) -> int:
-    os.makedirs(folder, exist_ok=True)
-    return os.open(os.path.join(folder, name), _FLAGS, 0o666)
+def _take(store: Store, how: int, what: str, wait: float, stack: contextlib.ExitStack) -> bool:
+    """Hold the lock, and say so, until the stack closes; False where the file system knows none."""
+    store.make_root()
+    folder = os.path.dirname(store.root)
+    at, notes = os.path.join(folder, "lock"), os.path.join(folder, "running")
+    lock = os.open(at, _FLAGS, 0o666)
+    stack.callback(os.close, lock)
+    with contextlib.suppress(PermissionError):  # another user of the group made it
+        store.sharing.apply(at)
+    known = _acquire(lock, how, folder, wait)
+    if known:
+        if not os.path.isdir(notes):
+            os.makedirs(notes, exist_ok=True)
+            store.sharing.apply(notes)
+        _announce(notes, what, stack)
+    return known
 
 
 def _try(lock: int, how: int) -> bool:
@@ -128,19 +135,13 @@ def _acquire(lock: int, how: int, folder: str, wait: float) -> bool:
     return True
 
 
-def _announce(folder: str, what: str, stack: contextlib.ExitStack) -> None:
+def _announce(notes: str, what: str, stack: contextlib.ExitStack) -> None:
     """Leave a note for who has to wait, and for gitlob-status. It counts as long as we hold the lock on it."""
-    notes = os.path.join(folder, "running")
-    os.makedirs(notes, exist_ok=True)
     name = f"{os.getpid()}-{os.urandom(4).hex()}"
     new, at = os.path.join(notes, f".{name}"), os.path.join(notes, name)
     note = os.open(new, _FLAGS | os.O_EXCL, 0o666)
     stack.callback(os.close, note)
-    try:
-        fcntl.flock(note, fcntl.LOCK_EX)
-    except OSError:
-        os.unlink(new)
-        return
+    fcntl.flock(note, fcntl.LOCK_EX)
     said = {"what": what, "pid": os.getpid(), "host": os.uname().nodename, "since": time.time()}
     os.write(note, json.dumps(said).encode())
     os.rename(new, at)

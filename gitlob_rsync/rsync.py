@@ -10,6 +10,7 @@ What the flags are for was found out by experiment, with versions from 3.1.3 to 
 - --no-perms --chmod=ugo=rwX lets the umask of the receiving side rule; --fsync has what a push reports survive a crash.
 """
 
+import calendar
 import os
 import re
 import select
@@ -18,9 +19,9 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,12 +36,13 @@ CONNECT_SECONDS = 20
 _NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender": (3, 2, 5)}
 """Options and the version that brought them. The first two must be known to the remote's rsync too."""
 
-_ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d+)\|(\d+)\|(.*)\Z", re.DOTALL)
+_ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d+)\|(\d{4}(?:/\d\d){2}-\d\d(?::\d\d){2})\|(.*)\Z", re.DOTALL)
 _NO_FOLDER = re.compile(
     rb'change_dir "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}"( \(in .*\))? failed: No such file or directory \(2\)'
 )
 _TOTAL = re.compile(rb" *(\d+) +\d+%")
-_FORMAT = "--out-format=%i|%l|%b|%n"
+_FORMAT = "--out-format=%i|%l|%M|%n"
+"""What happened, size in bytes, time of the last change, name."""
 
 
 class NotAStore(UsageError):
@@ -60,10 +62,27 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """A file that rsync tells of: `size` in bytes, `stamp` as rsync prints a time."""
+
+    name: str
+    size: int
+    stamp: str
+
+    @property
+    def changed(self) -> float:
+        """When it was changed last, in seconds since 1970 by the clock of its machine."""
+        return calendar.timegm(time.strptime(self.stamp, "%Y/%m/%d-%H:%M:%S"))
+
+
+@dataclass(frozen=True, slots=True)
 class _Ended:
     code: int
-    items: list[tuple[str, int]]
+    items: list[Item]
     stderr: str
+
+    def sizes(self) -> dict[str, int]:
+        return {item.name: item.size for item in self.items}
 
 
 def local_version() -> tuple[int, ...]:
@@ -108,10 +127,13 @@ def fetch_args(version: tuple[int, ...], lacking: Iterable[str], partial: str) -
             f"--partial-dir={partial}", *known(version, lacking, "--trust-sender")]  # fmt: skip
 
 
-def send_args(version: tuple[int, ...], lacking: Iterable[str], client: str, fsync: bool) -> list[str]:
+def send_args(
+    version: tuple[int, ...], lacking: Iterable[str], client: str, fsync: bool, anew: bool = False
+) -> list[str]:
     durable = ["--fsync"] if fsync else []
     # nothing in a store is larger than a chunk
-    return [*_FILES, f"--max-size={CHUNK}", "--size-only", "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
+    which = ["--ignore-times"] if anew else [f"--max-size={CHUNK}", "--size-only"]
+    return [*_FILES, *which, "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
             *known(version, lacking, "--mkpath", *durable)]  # fmt: skip
 
 
@@ -123,6 +145,31 @@ def list_args() -> list[str]:
     hex3 = "[0-9a-f]" * 3
     kept = [f"/{hex3}/", f"/{hex3}/{hex3}/", f"/{hex3}/{hex3}/[0-9a-f]*_meta", f"/{hex3}/{hex3}/[0-9a-f]*_[0-9]*"]
     return ["--dry-run", "--recursive", "--no-h", _FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+ASIDE = "gitlob"
+"""Ours at a remote store, beside the content: no folder of that can have this name."""
+
+
+def aside_args(folder: str) -> list[str]:
+    kept = [f"/{ASIDE}/", *(f"/{ASIDE}/{folder}/" for folder in _above(folder)), f"/{ASIDE}/{folder}/**"]
+    return ["--recursive", "--no-h", _FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+def _above(folder: str) -> list[str]:
+    """A folder and those above it: a/b/c -> a, a/b, a/b/c."""
+    parts = folder.split("/")
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def move_args(into: str) -> list[str]:
+    # rsync >= 3.1.0 at both ends
+    return ["--files-from=-", "--from0", "--no-perms", "--chmod=ugo=rwX", "--delete-missing-args", "--backup",
+            f"--backup-dir={into}"]  # fmt: skip
+
+
+def empty_args(folder: str) -> list[str]:
+    return ["--recursive", "--delete", f"--include=/{folder}/***", "--exclude=*"]
 
 
 class Session:
@@ -188,21 +235,25 @@ class Session:
             self.sizes([name(EMPTY, META)])  # tells a store that lacks all of it from a place where no store is
         if ended.code == 23 and _telling(ended.stderr):
             self._meter.warn(f"{self.location}: {_gist(ended.stderr)}")
-        return dict(ended.items)
+        return ended.sizes()
 
-    def send(self, names: Iterable[str], root: str) -> dict[str, int]:
-        """Bring files of the store at `root` to the remote one, but for those that it has in their size. Makes its
-        folder, however deep. Returns what was sent."""
+    def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
+        """Bring files of the store at `root` to the remote one, but for those that it has in their size, unless `anew`.
+        Makes its folder, however deep. Returns what was sent."""
         names = list(names)
+
+        def args() -> list[str]:
+            return send_args(self._version, self._lacking, self._options.client, self._options.fsync, anew)
+
         while True:
-            ended = self._run(self._send_args, root + "/", self._root(), names, umask=self._remote_umask())
-            if ended.code == 11 and "--mkpath" not in self._send_args() and "No such file" in ended.stderr:
+            ended = self._run(args, root + "/", self._root(), names, umask=self._remote_umask())
+            if ended.code == 11 and "--mkpath" not in args() and "No such file" in ended.stderr:
                 self._make_root(self.location.path.rstrip("/"))
                 continue
             break
         if ended.code:
             raise self._failure(ended)
-        return dict(ended.items)
+        return ended.sizes()
 
     def _remote_umask(self) -> int | None:
         """A store on a disk of ours is for whom its root is for, whatever our umask; elsewhere the far umask rules."""
@@ -212,9 +263,6 @@ class Session:
             return 0o077 & ~os.stat(self.location.path).st_mode
         except OSError:
             return None
-
-    def _send_args(self) -> list[str]:
-        return send_args(self._version, self._lacking, self._options.client, self._options.fsync)
 
     def _make_root(self, path: str) -> None:
         """Make a folder at the remote, level by level, for an rsync that has no --mkpath."""
@@ -237,15 +285,72 @@ class Session:
         ended = self._run(lambda: look_args(self._version, self._lacking), source, empty + "/", names)
         if ended.code not in (0, 24) or self._lacks_root(ended):
             raise self._failure(ended)
-        return dict(ended.items)
+        return ended.sizes()
 
-    def listing(self) -> dict[str, int]:
-        """All files of the remote store that have a store's names, with their sizes."""
+    def listing(self) -> list[Item]:
+        """All files of the remote store that have a store's names."""
+        return [item for item in self._list(list_args) if NAME.match(item.name)]
+
+    def _list(self, args: Callable[[], list[str]], below: str = "") -> list[Item]:
         empty = tempfile.mkdtemp(dir=self._scratch)
-        ended = self._run(list_args, self._root(), empty + "/", ())
+        ended = self._run(args, self._root(below), empty + "/", ())
         if ended.code not in (0, 24):
             raise self._failure(ended)
-        return {name: size for name, size in ended.items if NAME.match(name)}
+        return ended.items
+
+    # Beside the store's content: lists of what clones need, and the trash
+
+    def publish(self, file: str, content: bytes) -> None:
+        """Put a small file below ASIDE at the remote, in the place of an older one."""
+        top = tempfile.mkdtemp(dir=self._scratch)
+        at = os.path.join(top, ASIDE, file)
+        os.makedirs(os.path.dirname(at))
+        Path(at).write_bytes(content)
+        self.send([f"{ASIDE}/{file}"], top, anew=True)
+
+    def aside(self, folder: str) -> list[Item]:
+        """The files of a folder below ASIDE at the remote, by their names in it; none where there is no such folder."""
+        args = aside_args(folder)
+        prefix = f"{ASIDE}/{folder}/"
+        found = self._list(lambda: ["--dry-run", *args])
+        return [replace(item, name=item.name.removeprefix(prefix)) for item in found if item.name.startswith(prefix)]
+
+    def fetch_aside(self, folder: str) -> dict[str, bytes]:
+        """The same with their contents: for small files."""
+        into = tempfile.mkdtemp(dir=self._scratch)
+        ended = self._run(lambda: aside_args(folder), self._root(), into + "/", (), watched=True)
+        if ended.code not in (0, 24):
+            raise self._failure(ended)
+        top = Path(into, ASIDE, folder)
+        return {at.name: at.read_bytes() for at in sorted(top.iterdir())} if top.is_dir() else {}
+
+    def discard(self, names: Collection[str], trash: str) -> None:
+        """Move files of the remote store into a folder below ASIDE there, under the names that they had."""
+        self._move(names, self._root(), f"{ASIDE}/{trash}")
+
+    def bring_back(self, names: Collection[str], trash: str) -> None:
+        """Move files from a folder below ASIDE at the remote into the store there."""
+        _, _, folder = self.location.path.partition("/")
+        up = "/".join([".."] * f"{ASIDE}/{trash}".count("/")) + "/.."
+        self._move(names, self._root(f"{ASIDE}/{trash}/"), f"/{folder}" if self.location.kind is Kind.DAEMON else up)
+
+    def _move(self, names: Collection[str], target: str, into: str) -> None:
+        """Have rsync delete files at the remote, with backups elsewhere: it renames. They are those that the source, a
+        folder of ours without files, does not have."""
+        source = tempfile.mkdtemp(dir=self._scratch)
+        for above in {os.path.dirname(file) for file in names}:
+            os.makedirs(os.path.join(source, above))
+        ended = self._run(lambda: move_args(into), source + "/", target, sorted(names), umask=self._remote_umask())
+        if ended.code:
+            raise self._failure(ended)
+
+    def empty(self, trash: str) -> None:
+        """Delete a folder below ASIDE at the remote, with all that is in it."""
+        source = tempfile.mkdtemp(dir=self._scratch)
+        above, _, last = f"{ASIDE}/{trash}".rpartition("/")
+        ended = self._run(lambda: empty_args(last), source + "/", self._root(f"{above}/"), ())
+        if ended.code:
+            raise self._failure(ended)
 
     def _lacks_root(self, ended: _Ended) -> bool:
         """Whether a daemon said that the store's folder is not in its module: for rsync only some files did not come."""
@@ -272,8 +377,8 @@ class Session:
             names = ("/./".join(name.rsplit("/", 1)) for name in names)
         return source.rsync_argument(), (prefix + name for name in names)
 
-    def _root(self) -> str:
-        return self.location.rsync_argument()
+    def _root(self, below: str = "") -> str:
+        return self.location.rsync_argument() + below
 
     def _run(
         self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
@@ -317,7 +422,7 @@ class Session:
                     running = sh.Command(plain[0])(
                         *plain[1:], _encoding="latin-1", _in=feed, _out=output, _err=errors, _tty_out=False,
                         _bg=True, _bg_exc=False, _new_session=True, _preexec_fn=process.end_with_parent,
-                        _ok_code=list(range(256)), _env=process.clean_env(),
+                        _ok_code=list(range(256)), _env=process.clean_env(TZ="UTC0"),
                     )  # fmt: skip
             try:
                 items = self._listen(reports, self._options.timeout if watched else None, arrived)
@@ -332,10 +437,8 @@ class Session:
                 raise
         return _Ended(code, items, _told(errors))
 
-    def _listen(
-        self, reports: IO[bytes], patience: int | None, arrived: Callable[[str], None] | None
-    ) -> list[tuple[str, int]]:
-        items: list[tuple[str, int]] = []
+    def _listen(self, reports: IO[bytes], patience: int | None, arrived: Callable[[str], None] | None) -> list[Item]:
+        items: list[Item] = []
         rest = b""
         while True:
             ready, _, _ = select.select([reports], [], [], patience)
@@ -346,8 +449,8 @@ class Session:
             for line in lines:
                 if item := _ITEM.match(line):
                     if arrived and items:
-                        arrived(items[-1][0])  # rsync tells of a file just before it gives it its name
-                    items.append((item[4].decode(errors="replace"), int(item[2])))
+                        arrived(items[-1].name)  # rsync tells of a file just before it gives it its name
+                    items.append(Item(item[4].decode(errors="replace"), int(item[2]), item[3].decode()))
                 elif total := _TOTAL.match(line):
                     self._meter.reached(int(total[1]))
             if not block:

@@ -163,7 +163,10 @@ class Staging:
         meta = self.meta(sha)
         if not meta:
             return None
-        files = [os.lstat(self.at(sha, number)) for number in range(meta.chunks) if self.has(sha, number)]
+        try:
+            files = [os.lstat(self.at(sha, number)) for number in range(meta.chunks)]
+        except FileNotFoundError:
+            return None
         seen = [(found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size) for found in files]
         if self._ready.get(sha) != seen:
             if not self._sound(meta):
@@ -264,7 +267,9 @@ class Writer:
     def finish(self, sha: Sha) -> None:
         """Give the binary its name, which is the hash of all that was written, unless the store has it already."""
         self._close()
-        if not self._staging.store.complete(sha):
+        if self._staging.store.complete(sha):
+            self._staging.store.touch(sha)
+        else:
             meta = Meta(sha, self._size)
             at = os.path.join(self._staging.path, "new_meta")
             with open(at, "wb") as file:

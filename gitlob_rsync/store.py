@@ -137,12 +137,46 @@ class Store:
 
     def shas(self) -> Iterator[Sha]:
         """Every binary that is here whole, in order."""
+        return (sha for sha, parts in self.parts() if META in parts and self.complete(sha))
+
+    def parts(self) -> Iterator[tuple[Sha, list[str]]]:
+        """Every binary of which there is something, whole or not, in order; and what parts there are."""
         for first in _folders(self.root):
             for second in _folders(os.path.join(self.root, first)):
-                for entry in sorted(os.listdir(os.path.join(self.root, first, second))):
-                    found = NAME.match(f"{first}/{second}/{entry}")
-                    if found and found[4] == META and self.complete(Sha(found[3])):
-                        yield Sha(found[3])
+                yield from self._parts_in(first, second)
+
+    def parts_of(self, sha: Sha) -> list[str]:
+        """The parts that there are of a binary."""
+        return dict(self._parts_in(sha[0:3], sha[3:6])).get(sha, [])
+
+    def _parts_in(self, first: str, second: str) -> list[tuple[Sha, list[str]]]:
+        found: dict[Sha, list[str]] = {}
+        with suppress(FileNotFoundError):  # a purge took it away
+            for entry in os.listdir(f"{self.root}/{first}/{second}"):
+                if named := NAME.match(f"{first}/{second}/{entry}"):
+                    found.setdefault(Sha(named[3]), []).append(named[4])
+        return sorted(found.items())
+
+    def held(self, sha: Sha, parts: Sequence[str]) -> tuple[int, float]:
+        """How many bytes files of a binary have, and when the newest of them was written or asked for again (seconds since
+        1970)."""
+        stats = [os.lstat(self.path(sha, part)) for part in parts]
+        return sum(found.st_size for found in stats), max(found.st_mtime for found in stats)
+
+    def touch(self, sha: Sha) -> None:
+        """Have a binary that is here count as new: somebody is about to need it, and says so nowhere else yet."""
+        with suppress(OSError):  # another user's file in a shared store
+            os.utime(self.path(sha, META), follow_symlinks=False)
+
+    def remove(self, sha: Sha, parts: Sequence[str]) -> None:
+        """Delete files of a binary, the meta first, so that what is left is not taken for whole; and their folders where
+        nothing else is in them."""
+        for part in sorted(parts, key=lambda part: part != META):
+            with suppress(FileNotFoundError):
+                os.unlink(self.path(sha, part))
+        with suppress(OSError):
+            os.rmdir(f"{self.root}/{sha[0:3]}/{sha[3:6]}")
+            os.rmdir(f"{self.root}/{sha[0:3]}")
 
     def blocks(self, meta: Meta) -> Iterator[bytes]:
         """The content, as it is there."""
@@ -205,8 +239,8 @@ class Store:
 
     def link(self, meta: Meta, origin: "Store") -> bool:
         """Hard-link a binary of another store into this one, its content hashed first, in the place of what is here.
-        False where the other's is damaged or on another file system; what the link count says (spec/store-format.md)
-        holds only for links."""
+        False where the other's is damaged, just gone, or on another file system; what the link count says
+        (spec/store-format.md) holds only for links."""
         if not origin.sound(meta):
             return False
         folder = self.make_folders(meta.sha)
@@ -219,9 +253,10 @@ class Store:
                 except FileExistsError:
                     os.unlink(at)
                 except OSError as error:
-                    if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                    if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOENT):
                         return False
                     raise
+        self.touch(meta.sha)
         return True
 
 

@@ -70,7 +70,7 @@ class Syncer:
     @cached_property
     def _listing(self) -> dict[str, int]:
         """Every file of the remote store, with its size in bytes."""
-        return self._session.listing()
+        return {item.name: item.size for item in self._session.listing()}
 
     def reach(self) -> None:
         """See whether the store can be read, without moving anything. Raises as pull, and NotAStore."""
@@ -305,6 +305,13 @@ class Syncer:
             return self._session.send(sorted(names), self._store.root)
         finally:
             self._meter.end()
+
+    def whole_there(self, shas: Collection[Sha]) -> set[Sha]:
+        """Of binaries that are here whole, those that the remote has whole too, by the sizes of their files: one call,
+        however many there are. Raises RemoteError, and NotAStore."""
+        metas = [meta for sha in sorted(shas) if (meta := self._store.complete(sha))]
+        listing = self._session.sizes(name(meta.sha, part) for meta in metas for part in meta.parts())
+        return {meta.sha for meta in metas if _whole(meta, listing)}
 
     def _at_remote(self, shas: Collection[Sha]) -> set[Sha]:
         """Of `shas`, those whose meta the remote has: it gets there last."""

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
-from gitlob_rsync import git, history, index, partial, placeholder, process
+from gitlob_rsync import git, index, partial, placeholder, process, roots
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
-from gitlob_rsync.history import IndexEntry
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.roots import IndexEntry
 from gitlob_rsync.staging import Staging
 from gitlob_rsync.store import EMPTY, Damaged, Meta, Store, obtain
 from gitlob_rsync.stores import Stores
@@ -134,7 +134,7 @@ def _find(
 ) -> Iterator[_Waiting]:
     """The files that are byte-equal to the placeholder in their index entry, and whose binary is here."""
     assert repo.work_tree
-    entries = (e for e in history.index_entries(repo, pathspecs) if not e.skipped)
+    entries = (e for e in roots.index_entries(repo, pathspecs) if not e.skipped)
     changed = _changed(repo)
     with _Tree(repo.work_tree, None) as tree:
         for sha, blob, entry in git.placeholders(repo, partial.readable(repo, ((e.blob, e) for e in entries))):

@@ -23,9 +23,10 @@ FLOORS = [
         "index",
         "lock",
         "record",
+        "roots",
         "partial",
     },
-    {"worktree", "sync", "filter", "serve", "install"},
+    {"purge", "worktree", "sync", "filter", "serve", "install"},
     {"commands"},
 ]
 SAME_FLOOR = {
@@ -33,15 +34,18 @@ SAME_FLOOR = {
     "pktline": {"errors"},
     "serve": {"filter"},
     "git": {"process"},
-    "history": {"git", "partial", "process"},
+    "history": {"git", "partial", "process", "roots"},
+    "roots": {"git", "process"},
     "partial": {"git", "process"},
     "config": {"git", "gitconfig", "history", "lock"},
+    "lock": {"store"},
     "stores": {"git", "gitconfig", "store"},
     "staging": {"store"},
     "rsync": {"process", "progress", "store"},
     "index": {"git"},
     "record": {"git"},
     "sync": set(),
+    "purge": {"sync"},
     "commands": {"commands"},
 }
 ONLY_USERS = {

@@ -8,16 +8,22 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync import lock
+from gitlob_rsync.store import Store
 from tests.conftest import Work
 from tests.gitclient import GitClient, content, lines
 
 HOLD = """
 import sys, time
 from gitlob_rsync import lock
-with getattr(lock, sys.argv[1])(sys.argv[2], "a test's job"):
+from gitlob_rsync.store import Store
+with getattr(lock, sys.argv[1])(Store(sys.argv[2] + "/content"), "a test's job"):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+def store_in(folder: Path) -> Store:
+    return Store(str(folder / "content"))
 
 
 def hold(how: str, folder: Path) -> "subprocess.Popen[str]":
@@ -32,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_users_do_not_wait_for_one_another(folder: Path) -> None:
-    with lock.using(str(folder), "one", 0), lock.using(str(folder), "two", 0):
+    with lock.using(store_in(folder), "one", 0), lock.using(store_in(folder), "two", 0):
         assert [job.what for job in lock.running(str(folder))] == ["one", "two"]
     assert lock.running(str(folder)) == [] and not list((folder / "running").iterdir())
 
@@ -40,7 +46,7 @@ def test_users_do_not_wait_for_one_another(folder: Path) -> None:
 @pytest.mark.parametrize(("holder", "waiter"), [("using", "alone"), ("alone", "using"), ("alone", "alone")])
 def test_who_has_to_wait_is_told_for_whom(folder: Path, holder: str, waiter: str) -> None:
     process = hold(holder, folder)
-    with pytest.raises(lock.Busy) as busy, getattr(lock, waiter)(str(folder), "waiter", 0.1):
+    with pytest.raises(lock.Busy) as busy, getattr(lock, waiter)(store_in(folder), "waiter", 0.1):
         raise AssertionError("it got in")
     assert f"a test's job (pid {process.pid} on " in busy.value.line() and "--lock-wait" in busy.value.line()
     assert busy.value.exit_code == 5
@@ -54,7 +60,7 @@ def test_a_dead_holders_lock_is_void_at_once(folder: Path, holder: str, waiter: 
     assert len(list((folder / "running").iterdir())) == 1
     process.kill()
     process.wait()
-    with getattr(lock, waiter)(str(folder), "next", 0):
+    with getattr(lock, waiter)(store_in(folder), "next", 0):
         assert [job.what for job in lock.running(str(folder))] == ["next"]
 
 
@@ -62,12 +68,13 @@ def test_who_waits_gets_in_when_the_other_is_done(folder: Path) -> None:
     process = hold("using", folder)
     started = time.monotonic()
     subprocess.Popen(["sh", "-c", f"sleep 0.5; kill {process.pid}"])
-    with lock.alone(str(folder), "waiter", 30) as known:
+    with lock.alone(store_in(folder), "waiter", 30) as known:
         assert known and time.monotonic() - started >= 0.4
     process.wait()
 
 
 def test_only_one(folder: Path) -> None:
+    folder.mkdir()
     with lock.only_one(str(folder), "prefetch") as first, lock.only_one(str(folder), "prefetch") as second:
         assert (first, second) == (True, False)
     with lock.only_one(str(folder), "prefetch") as third:
@@ -76,7 +83,7 @@ def test_only_one(folder: Path) -> None:
 
 def test_where_nothing_can_be_written_users_go_on(folder: Path) -> None:
     folder.write_text("a file in its place")
-    with lock.using(str(folder), "one", 0):
+    with lock.using(store_in(folder), "one", 0):
         pass
 
 
@@ -111,10 +118,10 @@ def test_the_filter_is_a_user_until_git_is_done_with_it(work: Work) -> None:
     assert client.answer().status == "success"
     folder = str(work.content.parent)
     assert [job.what for job in lock.running(folder)] == ["gitlob-filter process"]
-    with pytest.raises(lock.Busy), lock.alone(folder, "purge", 0):
+    with pytest.raises(lock.Busy), lock.alone(store_in(Path(folder)), "purge", 0):
         pass
     client.end()
-    with lock.alone(folder, "purge", 0) as known:
+    with lock.alone(store_in(Path(folder)), "purge", 0) as known:
         assert known
 
 

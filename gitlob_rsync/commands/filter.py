@@ -44,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     with (
         open(0, "rb", buffering=1 << 17, closefd=False) as source,
         open(1, "wb", buffering=1 << 17, closefd=False) as output,
-        lock.using(repo.folder, f"{PROGRAM} {given.direction}"),
+        lock.using(stores.own, f"{PROGRAM} {given.direction}"),
         Filter(stores.own, stores.shared) as filter,
     ):
         if given.direction == "clean":

@@ -25,7 +25,7 @@ def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter:
         return ExitCode.DONE
     known = _commits(repo, [line[3] for line in lines if len(line) == 4]) + history.tracked(repo, name)
     with (
-        lock.using(repo.folder, "gitlob-sync --pre-push", settings.lock_wait),
+        lock.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
         Syncer(repo, stores, settings, remote, meter) as syncer,
     ):
         report = syncer.push_commits(commits, known)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from gitlob_rsync.commands.common import guard, printable
@@ -51,7 +52,8 @@ def run(argv: Sequence[str]) -> int:
     if given.list:
         sync_report.print_list(repo, stores, settings, scopes, given)
         return ExitCode.DONE
-    with lock.using(repo.folder, " ".join([PROGRAM, *argv]), settings.lock_wait):
+    user = nullcontext() if given.dry_run else lock.using(stores.own, " ".join([PROGRAM, *argv]), settings.lock_wait)
+    with user:
         result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter)
     result = replace(result, seconds=round(time.monotonic() - started, 3))
     sync_report.tell(result, meter, as_object=given.json)

@@ -1,0 +1,170 @@
+"""The purge: local binaries that nothing needs go, and nothing goes without proof (spec/selection.md, "Purge").
+
+What is needed is read from the repository twice: once to see what could go, so that the remote can be asked for it, and
+once more while nobody else is at work in the store, so that nothing goes that a commit, an index or a transfer came to
+need meanwhile. Any git process that fails ends it before anything is deleted.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from gitlob_rsync import history, lock, record
+from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.errors import GitlobError
+from gitlob_rsync.git import Repo
+from gitlob_rsync.history import Committed, IndexedAnywhere, Recent, Scope, Stashed, Unpushed, Window
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.progress import Meter
+from gitlob_rsync.store import Store
+from gitlob_rsync.stores import Stores
+from gitlob_rsync.sync import Syncer
+
+_LEAST_GRACE = 3600
+"""Seconds of grace without which nothing is deleted where the file system knows no locks."""
+
+
+class Reason(Enum):
+    """Why a binary is kept, the first that holds; or why it goes."""
+
+    WINDOW = "a state of the retention window needs it"
+    INDEX = "an index names it"
+    STASH = "a stash needs it"
+    UNPUSHED = "a commit needs it that is not known to be at the remote"
+    REFERENCED = "a commit needs it, and only what is unreferenced was to go"
+    TORN = "a commit needs it, and it is not whole here (gitlob-fsck)"
+    YOUNG = "it is younger than the grace time"
+    UNRECORDED = "it is not on record as pushed"
+    LACKING = "the remote lacks it"
+    OLD = "only older states need it, and the remote has it"
+    UNREFERENCED = "nothing needs it"
+
+    @property
+    def goes(self) -> bool:
+        return self in (Reason.OLD, Reason.UNREFERENCED)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a binary of the store, and why. `size` in bytes of its files here; `path`: one that names it."""
+
+    sha: Sha
+    size: int
+    path: bytes | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of a purge. `window` and `grace` in seconds; `now` in seconds since 1970. Without `verify` the record
+    of what was pushed is trusted in the place of the remote's word."""
+
+    window: Window
+    grace: float
+    now: float
+    unreferenced: bool = False
+    verify: bool = True
+    dry_run: bool = False
+
+
+def retention(kept: Window, fetched: Window) -> Window:
+    """The window to keep: never smaller than the one that the next prefetch brings."""
+    return Window(max(kept.refs, fetched.refs), max(kept.head, fetched.head), max(kept.other, fetched.other))
+
+
+def purge(
+    repo: Repo, stores: Stores, settings: Settings, remote: Remote | None, wish: Wish, meter: Meter
+) -> list[Verdict]:
+    """Delete what nothing needs, and tell of each binary what became of it, by sha; with `dry_run` what would.
+
+    Raises GitlobError, and has deleted nothing, in a shallow clone, where git fails, where the remote cannot be asked, and
+    where others are at work here for too long.
+    """
+    if repo.shallow:
+        raise GitlobError(
+            f"{repo.common_dir} is a shallow clone: what older commits need is not known", "git fetch --unshallow"
+        )
+    verdicts = _judge(repo, stores.own, remote, wish)
+    verdicts |= _proven(repo, stores, settings, remote, wish, verdicts, meter)
+    going = [sha for sha, verdict in verdicts.items() if verdict.reason.goes]
+    if going and not wish.dry_run:
+        with lock.alone(stores.own, "gitlob-purge", settings.lock_wait) as known:
+            if not known and wish.grace < _LEAST_GRACE:
+                raise GitlobError(f"{repo.folder}: this file system knows no locks", "purge with --grace 1h or more")
+            again = _judge(repo, stores.own, remote, wish)
+            meter.begin("purge", sum(verdicts[sha].size for sha in going))
+            done = 0
+            for sha in going:
+                if sha in again and again[sha].reason.goes:
+                    _delete(sha, stores)
+                    done += verdicts[sha].size
+                    meter.reached(done)
+                elif sha in again:
+                    verdicts[sha] = again[sha]  # it came to be needed meanwhile
+            meter.end()
+    return [verdicts[sha] for sha in sorted(verdicts)]
+
+
+def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[Sha, Verdict]:
+    """A verdict on each binary of the store, as far as the repository alone can tell. What is OLD is so on condition that
+    the remote has it."""
+    tracked = remote.name if remote else None
+    scopes: tuple[tuple[Reason, Scope], ...] = (
+        (Reason.WINDOW, Recent(wish.window, wish.now, "*")),
+        (Reason.INDEX, IndexedAnywhere()),
+        (Reason.STASH, Stashed()),
+        (Reason.UNPUSHED, Unpushed(remote=tracked, reflogs=True)),
+        (Reason.OLD, Committed(reflogs=True)),
+    )
+    needed: dict[Sha, tuple[Reason, bytes]] = {}
+    held = dict(store.parts())
+    for reason, scope in scopes:
+        for sha, paths in history.references(repo, scope).items():
+            if sha in held:
+                needed.setdefault(sha, (reason, paths[0]))
+    verdicts = {}
+    for sha, parts in held.items():
+        reason, path = needed.get(sha, (Reason.UNREFERENCED, None))
+        try:
+            size, written = store.held(sha, parts)
+        except FileNotFoundError:  # another purge
+            continue
+        if reason.goes and wish.now - written < wish.grace:
+            reason = Reason.YOUNG
+        elif reason is Reason.OLD and wish.unreferenced:
+            reason = Reason.REFERENCED
+        elif reason is Reason.OLD and not store.complete(sha):
+            reason = Reason.TORN
+        verdicts[sha] = Verdict(sha, size, path, reason)
+    return verdicts
+
+
+def _proven(
+    repo: Repo, stores: Stores, settings: Settings, remote: Remote | None, wish: Wish,
+    verdicts: Mapping[Sha, Verdict], meter: Meter,
+) -> dict[Sha, Verdict]:  # fmt: skip
+    """New verdicts on what is OLD, but not known to be at the remote: asked in one call, however many there are."""
+    old = [sha for sha, verdict in verdicts.items() if verdict.reason is Reason.OLD]
+    proven: Collection[Sha] = ()
+    if not old:
+        return {}
+    if not remote:  # committed while we looked
+        reason = Reason.UNPUSHED
+    elif wish.verify:
+        with Syncer(repo, stores, settings, remote, meter) as syncer:
+            proven = syncer.whole_there(old)
+        reason = Reason.LACKING
+    else:
+        known = record.read(repo, remote.location)
+        proven = set(old) - history.references(repo, Committed(known=known, reflogs=True)).keys() if known else set()
+        reason = Reason.UNRECORDED
+    return {sha: replace(verdicts[sha], reason=reason) for sha in old if sha not in proven}
+
+
+def _delete(sha: Sha, stores: Stores) -> None:
+    """Delete a binary here, and in the shared store where no other repository has a link to it."""
+    stores.own.remove(sha, stores.own.parts_of(sha))
+    if stores.shared:
+        alone = [part for part in stores.shared.parts_of(sha) if os.lstat(stores.shared.path(sha, part)).st_nlink == 1]
+        stores.shared.remove(sha, alone)
