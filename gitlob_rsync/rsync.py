@@ -335,13 +335,12 @@ class Session:
         self._move(names, self._root(f"{ASIDE}/{trash}/"), f"/{folder}" if self.location.kind is Kind.DAEMON else up)
 
     def _move(self, names: Collection[str], target: str, into: str) -> None:
-        """Have rsync delete files at the remote, with backups elsewhere: it renames. They are those that the source, a
-        folder of ours without files, does not have."""
+        """Have rsync delete files at the remote, with backups elsewhere: it renames. They are those that the source does
+        not have, an empty folder of ours; that it lacks their folders too is no reason to stop (24, and with them Debian's
+        3.2.7 does not do it)."""
         source = tempfile.mkdtemp(dir=self._scratch)
-        for above in {os.path.dirname(file) for file in names}:
-            os.makedirs(os.path.join(source, above))
         ended = self._run(lambda: move_args(into), source + "/", target, sorted(names), umask=self._remote_umask())
-        if ended.code:
+        if ended.code not in (0, 24):
             raise self._failure(ended)
 
     def empty(self, trash: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from gitlob_rsync import history, record
+from gitlob_rsync import history, published, record
 from gitlob_rsync.config import Remote, Settings, client_name
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
@@ -58,11 +58,12 @@ class Syncer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "_session" in self.__dict__:
-            self._session.close()
+        if "session" in self.__dict__:
+            self.session.close()
 
     @cached_property
-    def _session(self) -> Session:
+    def session(self) -> Session:
+        """The connection to the remote store."""
         own = self._settings
         options = Options(own.timeout, client_name(self._repo), own.bwlimit, own.fsync, own.ssh_command)
         return Session(self._remote.location, options, self._meter)
@@ -70,11 +71,11 @@ class Syncer:
     @cached_property
     def _listing(self) -> dict[str, int]:
         """Every file of the remote store, with its size in bytes."""
-        return {item.name: item.size for item in self._session.listing()}
+        return {item.name: item.size for item in self.session.listing()}
 
     def reach(self) -> None:
         """See whether the store can be read, without moving anything. Raises as pull, and NotAStore."""
-        self._session.sizes([name(Sha("0" * 40), META)])
+        self.session.sizes([name(Sha("0" * 40), META)])
 
     def everything(self) -> Paths:
         """Every binary of the remote store."""
@@ -206,7 +207,7 @@ class Syncer:
         if not names:
             return 0
         self._meter.begin(what)
-        moved = self._session.fetch(names, staging.path, PARTIAL, lambda file: self._arrived(staging, file))
+        moved = self.session.fetch(names, staging.path, PARTIAL, lambda file: self._arrived(staging, file))
         self._meter.end()
         return sum(size for file, size in moved.items() if not file.endswith(META))
 
@@ -234,6 +235,21 @@ class Syncer:
 
     # Push
 
+    def _publish(self, needed: Collection[Sha], *, known: bool = True) -> None:
+        """Have the remote know that this clone needs `needed`, beside what it said before. It has to come before anything
+        is sent, or found to be there already: a purge of the remote store at the same time goes by it.
+
+        Not `known`: whatever was said before counts for nothing.
+        """
+        before = published.read(self._repo, self._remote.location) if known else None
+        if before is None:
+            needed = history.references(self._repo, Committed()).keys() | needed
+        elif before.issuperset(needed):
+            return
+        content = published.encode(self._repo, (before or set()) | set(needed))
+        self.session.publish(f"{published.FOLDER}/{client_name(self._repo)}", content)
+        published.write(self._repo, self._remote.location, content)
+
     def push_commits(self, commits: Collection[str], known: Collection[str]) -> Report:
         """Send what `commits` need and the history of `known` does not imply already; the record stays as it is."""
         return self._push_scope(Committed(tuple(commits), known=tuple(known)), dry_run=False)
@@ -249,14 +265,16 @@ class Syncer:
             known = () if recheck else record.read(self._repo, self._remote.location)
             tips = [*history.tips(self._repo, scope), *(known if scope.refs else ())]
             scope = replace(scope, known=known)
-        report = self._push_scope(scope, dry_run)
+        report = self._push_scope(scope, dry_run, recheck=recheck)
         whole = not report.missing and not report.damaged and not report.absent
         if tips and not dry_run and not scope.pathspecs and whole:
             record.write(self._repo, self._remote.location, tips)
         return report
 
-    def _push_scope(self, scope: Committed | Recent, dry_run: bool) -> Report:
+    def _push_scope(self, scope: Committed | Recent, dry_run: bool, *, recheck: bool = False) -> Report:
         selected = history.references(self._repo, scope)
+        if selected and not dry_run:
+            self._publish(selected, known=not recheck)
         here = self._here(selected, link=not dry_run)
         report = Report(frozenset(selected), frozenset(here))
         report = self._push(report, here.values(), dry_run, lambda shas: history.references(self._repo, scope, shas))
@@ -279,6 +297,8 @@ class Syncer:
             listing = self._listing = {}
         lacking = [meta for meta in here if not _whole(meta, listing)]
         everything = frozenset(meta.sha for meta in here)
+        if here and not dry_run:
+            self._publish(())
         return self._push(Report(everything, everything), lacking, dry_run, self._committed_paths)
 
     def _push(
@@ -302,7 +322,7 @@ class Syncer:
             return {}
         self._meter.begin(what, total)
         try:
-            return self._session.send(sorted(names), self._store.root)
+            return self.session.send(sorted(names), self._store.root)
         finally:
             self._meter.end()
 
@@ -310,7 +330,7 @@ class Syncer:
         """Of binaries that are here whole, those that the remote has whole too, by the sizes of their files: one call,
         however many there are. Raises RemoteError, and NotAStore."""
         metas = [meta for sha in sorted(shas) if (meta := self._store.complete(sha))]
-        listing = self._session.sizes(name(meta.sha, part) for meta in metas for part in meta.parts())
+        listing = self.session.sizes(name(meta.sha, part) for meta in metas for part in meta.parts())
         return {meta.sha for meta in metas if _whole(meta, listing)}
 
     def _at_remote(self, shas: Collection[Sha]) -> set[Sha]:
@@ -318,7 +338,7 @@ class Syncer:
         if not shas:
             return set()
         try:
-            found = self._session.sizes(name(sha, META) for sha in sorted(shas))
+            found = self.session.sizes(name(sha, META) for sha in sorted(shas))
         except NotAStore:
             return set()
         return {sha for sha in shas if name(sha, META) in found}

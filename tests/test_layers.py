@@ -23,10 +23,11 @@ FLOORS = [
         "index",
         "lock",
         "record",
+        "published",
         "roots",
         "partial",
     },
-    {"purge", "worktree", "sync", "filter", "serve", "install"},
+    {"purge", "remote_purge", "worktree", "sync", "filter", "serve", "install"},
     {"commands"},
 ]
 SAME_FLOOR = {
@@ -44,6 +45,7 @@ SAME_FLOOR = {
     "rsync": {"process", "progress", "store"},
     "index": {"git"},
     "record": {"git"},
+    "published": {"git"},
     "sync": set(),
     "purge": {"sync"},
     "commands": {"commands"},

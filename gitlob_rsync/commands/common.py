@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from gitlob_rsync import __version__
+from gitlob_rsync import __version__, age
 from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted
 
 EXIT_CODES = """\
@@ -21,6 +21,10 @@ exit codes:
   70   a bug (the traceback's file is printed)
   130  interrupted
 """
+
+
+CONFIGURED = "configured"
+"""What --window without an AGE stands for."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +48,20 @@ class Parser(argparse.ArgumentParser):
 def add_verbosity(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing unless something is wrong")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+
+
+def split_window(argv: Sequence[str]) -> list[str]:
+    """What follows --window is its AGE only if it has the form of one: join the two, or keep them apart."""
+    args: list[str] = []
+    rest = list(argv)
+    while rest:
+        arg = rest.pop(0)
+        if arg == "--":
+            return [*args, arg, *rest]
+        if arg == "--window":
+            arg += f"={rest.pop(0) if rest and age.is_age(rest[0]) else CONFIGURED}"
+        args.append(arg)
+    return args
 
 
 def guard(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:

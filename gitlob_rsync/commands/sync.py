@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
-from gitlob_rsync.commands.common import guard, printable
-from gitlob_rsync.commands.sync_options import CONFIGURED, PROGRAM, parse, remote_behind_refs
+from gitlob_rsync.commands.common import CONFIGURED, guard, printable
+from gitlob_rsync.commands.sync_options import PROGRAM, parse, remote_behind_refs
 from gitlob_rsync.errors import ExitCode, UsageError
 
 

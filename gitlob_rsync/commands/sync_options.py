@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gitlob_rsync import age, location
-from gitlob_rsync.commands.common import Parser, add_verbosity
+from gitlob_rsync.commands.common import CONFIGURED, Parser, add_verbosity, split_window
 
 PROGRAM = "gitlob-sync"
 DESCRIPTION = """\
@@ -25,7 +25,6 @@ examples:
   gitlob-sync --complete /mnt/nas   make both stores equal
 
 """
-CONFIGURED = "configured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +86,6 @@ def make_parser() -> Parser:
     )
     add_verbosity(how)
     return parser
-
-
-def split_window(argv: Sequence[str]) -> list[str]:
-    """What follows --window is its AGE only if it has the form of one: join the two, or keep them apart."""
-    args: list[str] = []
-    rest = list(argv)
-    while rest:
-        arg = rest.pop(0)
-        if arg == "--":
-            return [*args, arg, *rest]
-        if arg == "--window":
-            arg += f"={rest.pop(0) if rest and age.is_age(rest[0]) else CONFIGURED}"
-        args.append(arg)
-    return args
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:

@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass, field, replace
 
 from gitlob_rsync import age, git, worktree
-from gitlob_rsync.commands.sync_options import CONFIGURED, Work
+from gitlob_rsync.commands.common import CONFIGURED
+from gitlob_rsync.commands.sync_options import Work
 from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.errors import ExitCode, UsageError
 from gitlob_rsync.git import Repo

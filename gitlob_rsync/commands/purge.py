@@ -1,0 +1,115 @@
+"""gitlob-purge: deletes binaries that nothing needs, here or at a remote store."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gitlob_rsync import age
+from gitlob_rsync.commands.common import CONFIGURED, Parser, add_verbosity, guard, printable, split_window
+
+PROGRAM = "gitlob-purge"
+DESCRIPTION = """\
+Delete binaries of this repository's store that nothing needs any more.
+
+Kept is what the states of the retention window need, every index, stash and unpushed commit, what is young, and what the
+remote lacks. Commits, placeholders and files of the working tree stay as they are.
+"""
+EPILOG = """\
+AGE is 12h, 30d, 2w, 6mo, 1y, a bare number of days, or all.
+
+examples:
+  gitlob-purge -n                  say what would go, and what is kept for which reason
+  gitlob-purge --window 90d        keep what the states of the last 90 days need
+  gitlob-purge --unreferenced      only what no commit, index or stash needs
+  gitlob-purge --remote-store      at the remote: what no clone says it needs goes into a trash folder there
+
+"""
+
+
+def main() -> int:
+    return guard(PROGRAM, run)
+
+
+def make_parser() -> Parser:
+    parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
+    parser.add_argument(
+        "remote", metavar="REMOTE", nargs="?", help="the remote that is asked whether it has what is to go"
+    )
+    parser.add_argument(
+        "--window", metavar="AGE", nargs="?", const=CONFIGURED,
+        help="keep what the states of the last AGE need (git-lob.retention-period-*), at least what a prefetch brings",
+    )  # fmt: skip
+    parser.add_argument("--unreferenced", action="store_true", help="only what no ref, reflog, index or stash needs")
+    parser.add_argument("--grace", metavar="AGE", help="keep what is younger (git-lob.prune-grace, 1d)")
+    parser.add_argument(
+        "--no-verify-remote", action="store_true", help="do not ask the remote; trust the record of what was pushed"
+    )
+    parser.add_argument(
+        "--remote-store", action="store_true",
+        help="clean the remote's store instead: what no clone's list names goes into its trash",
+    )  # fmt: skip
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would go, and why; delete nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument("--timeout", type=int, metavar="SECONDS", help="give up after this long without progress (120)")
+    parser.add_argument(
+        "--lock-wait", type=float, metavar="SECONDS", help="how long to wait for others at work here (60)"
+    )
+    parser.add_argument(
+        "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
+    )
+    add_verbosity(parser)
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = make_parser()
+    given = parser.parse_args(split_window(argv))
+    if given.remote_store:
+        for option in ("window", "unreferenced", "no_verify_remote"):
+            if getattr(given, option):
+                parser.error(f"--{option.replace('_', '-')} does not go with --remote-store")
+    for option in ("window", "grace"):
+        said = getattr(given, option)
+        if said not in (None, CONFIGURED) and not age.is_age(said):
+            parser.error(f"--{option} {said!r}: {age.FORMS}")
+    if given.timeout is not None and not 1 <= given.timeout <= 86400:
+        parser.error("--timeout is a number of seconds from 1 to 86400")
+    if given.lock_wait is not None and not 0 <= given.lock_wait <= 86400:
+        parser.error("--lock-wait is a number of seconds from 0 to 86400")
+    return given
+
+
+def run(argv: Sequence[str]) -> int:
+    given = parse(argv)
+    from gitlob_rsync import config, git, progress, purge
+    from gitlob_rsync.commands import purge_report
+    from gitlob_rsync.history import Window
+    from gitlob_rsync.stores import Stores
+
+    git.check_version()
+    repo = git.Repo.discover()
+    stores = Stores.load(repo)
+    settings = config.Settings.load(repo)
+    if given.timeout is not None:
+        settings = replace(settings, timeout=given.timeout)
+    if given.lock_wait is not None:
+        settings = replace(settings, lock_wait=given.lock_wait)
+    kind = "none" if given.json and given.progress == "auto" else given.progress
+    meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
+    for warning in settings.warnings:
+        meter.warn(printable(warning))
+    grace = age.parse(given.grace) if given.grace else settings.prune_grace
+    word = given.remote or settings.prune_remote
+    if given.remote_store:
+        return purge_report.purge_remote(repo, stores, settings, settings.remote(word), grace, given, meter)
+    window = settings.retention
+    if given.window not in (None, CONFIGURED):
+        window = Window(*[age.parse(given.window)] * 3)
+    wish = purge.Wish(
+        purge.retention(window, settings.window), grace, time.time(), unreferenced=given.unreferenced,
+        verify=settings.prune_safe and not given.no_verify_remote, dry_run=given.dry_run,
+    )  # fmt: skip
+    remote = settings.remote(word) if word or settings.remotes or settings.wrong_remotes else None
+    verdicts = purge.purge(repo, stores, settings, remote, wish, meter)
+    return purge_report.tell(verdicts, remote, given, meter)

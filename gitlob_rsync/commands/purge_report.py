@@ -1,0 +1,125 @@
+"""What gitlob-purge prints: each binary and why it goes or stays, or how many of each reason."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+from gitlob_rsync import git, remote_purge
+from gitlob_rsync.commands.common import printable
+from gitlob_rsync.commands.sync_report import text
+from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.errors import ExitCode
+from gitlob_rsync.git import Repo
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.progress import Meter, size_text
+from gitlob_rsync.purge import Reason, Verdict
+from gitlob_rsync.remote_purge import RemotePurge
+from gitlob_rsync.stores import Stores
+from gitlob_rsync.sync import Syncer
+
+
+def tell(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Namespace, meter: Meter) -> int:
+    """The result: JSON on stdout, or a line a binary there where details were asked for, and a summary on stderr. Returns
+    the exit code."""
+    lacking = [verdict for verdict in verdicts if verdict.reason is Reason.LACKING]
+    for verdict in lacking:
+        meter.warn(printable(f"kept, missing at {remote}: {verdict.sha} {_path(verdict)}"))
+    if given.json:
+        json.dump(_as_json(verdicts), sys.stdout)
+        print()
+    elif (given.dry_run or given.verbose) and not given.quiet:
+        for verdict in verdicts:
+            goes = ("would go" if given.dry_run else "gone") if verdict.reason.goes else "kept"
+            print(printable(f"{goes} {verdict.sha} {verdict.size} {_path(verdict)}: {verdict.reason.value}"))
+    if not given.json:
+        for line in _summary(verdicts, given.dry_run):
+            meter.say(line)
+    return ExitCode.INCOMPLETE if lacking else ExitCode.DONE
+
+
+def _path(verdict: Verdict) -> str:
+    return git.quote(verdict.path) if verdict.path is not None else "-"
+
+
+def _count(verdicts: Sequence[Verdict]) -> str:
+    return f"{len(verdicts)} ({size_text(sum(verdict.size for verdict in verdicts))})"
+
+
+def _summary(verdicts: Sequence[Verdict], dry_run: bool) -> list[str]:
+    going = [verdict for verdict in verdicts if verdict.reason.goes]
+    kept = [verdict for verdict in verdicts if not verdict.reason.goes]
+    lines = [f"{'would purge' if dry_run else 'purged'} {_count(going)} of {_count(verdicts)}; kept {_count(kept)}"]
+    for reason in Reason:
+        if of_it := [verdict for verdict in verdicts if verdict.reason is reason]:
+            goes = ("would go" if dry_run else "gone") if reason.goes else "kept"
+            lines.append(f"  {goes} {_count(of_it)}: {reason.value}")
+    return lines
+
+
+def _as_json(verdicts: Sequence[Verdict]) -> dict[str, object]:
+    def counts(of_it: list[Verdict]) -> dict[str, int]:
+        return {"count": len(of_it), "bytes": sum(verdict.size for verdict in of_it)}
+
+    return {
+        "purged": counts([verdict for verdict in verdicts if verdict.reason.goes]),
+        "kept": counts([verdict for verdict in verdicts if not verdict.reason.goes]),
+        "reasons": {
+            reason.name.lower(): counts([verdict for verdict in verdicts if verdict.reason is reason])
+            for reason in Reason
+        },
+        "binaries": [
+            {
+                "sha": verdict.sha,
+                "size": verdict.size,
+                "path": None if verdict.path is None else text(verdict.path),
+                "goes": verdict.reason.goes,
+                "reason": verdict.reason.name.lower(),
+            }
+            for verdict in verdicts
+        ],
+    }
+
+
+_WORDS = {
+    "moved": ("would go into the trash", "into the trash"),
+    "restored": ("would come back from the trash", "back from the trash"),
+    "emptied": ("would go for good", "gone for good"),
+    "named": ("kept, a clone needs it", "kept, a clone needs it"),
+    "young": ("kept, younger than the grace time", "kept, younger than the grace time"),
+}
+
+
+def purge_remote(
+    repo: Repo, stores: Stores, settings: Settings, remote: Remote, grace: float, given: argparse.Namespace, meter: Meter
+) -> int:  # fmt: skip
+    """Clean a remote store and say what became of it."""
+    with Syncer(repo, stores, settings, remote, meter) as syncer:
+        done = remote_purge.purge(repo, syncer.session, remote, grace, dry_run=given.dry_run)
+    groups = {one.name: getattr(done, one.name) for one in fields(RemotePurge) if one.name != "lists"}
+    if given.json:
+        said = {
+            key: {"count": len(group), "bytes": sum(group.values()), "binaries": sorted(group)}
+            for key, group in groups.items()
+        }
+        json.dump({"lists": done.lists, **said}, sys.stdout)
+        print()
+        return ExitCode.DONE
+    if (given.dry_run or given.verbose) and not given.quiet:
+        for key, group in groups.items():
+            for sha in sorted(group):
+                print(f"{_words(key, given.dry_run)}: {sha} {group[sha]}")
+    meter.say(printable(f"{remote}: lists of {done.lists} clones say what is needed"))
+    for key, group in groups.items():
+        if group:
+            meter.say(f"  {_remote_count(group)}: {_words(key, given.dry_run)}")
+    return ExitCode.DONE
+
+
+def _words(key: str, dry_run: bool) -> str:
+    return _WORDS[key][0 if dry_run else 1]
+
+
+def _remote_count(group: Mapping[Sha, int]) -> str:
+    return f"{len(group)} ({size_text(sum(group.values()))})"
