@@ -54,6 +54,7 @@ class Settings:
     must_have: bool = False
     timeout: int = 120
     bwlimit: str | None = None
+    retries: int = 3
     lock_wait: float = lock.WAIT
     fsync: bool = True
     ssh_command: str | None = None
@@ -124,6 +125,7 @@ class Settings:
             autofetch=_boolean(values.get("git-lob.autofetch"), True),
             must_have=_choice(values.get("git-lob.on-missing"), "placeholder", "fail") == "fail",
             timeout=_seconds(values.get("git-lob.timeout"), 120, least=1),
+            retries=_number(values.get("git-lob.retries"), 3, 0, 100, "tries"),
             lock_wait=_seconds(values.get("git-lob.lock-wait"), round(lock.WAIT), least=0),
             bwlimit=bwlimit(values["git-lob.bwlimit"].text, values["git-lob.bwlimit"].wrong)
             if "git-lob.bwlimit" in values
@@ -222,10 +224,14 @@ def bwlimit(text: str, wrong: Callable[[str], UsageError]) -> str:
 
 
 def _seconds(value: Value | None, default: int, *, least: int) -> int:
+    return _number(value, default, least, 86400, "seconds")
+
+
+def _number(value: Value | None, default: int, least: int, most: int, of: str) -> int:
     if value is None:
         return default
-    if not re.fullmatch(r"\d{1,5}", value.text) or not least <= int(value.text) <= 86400:
-        raise value.wrong(f"it must be a number of seconds from {least} to 86400")
+    if not re.fullmatch(r"\d{1,5}", value.text) or not least <= int(value.text) <= most:
+        raise value.wrong(f"it must be a number of {of} from {least} to {most}")
     return int(value.text)
 
 

@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,20 +45,30 @@ _FORMAT = "--out-format=%i|%l|%M|%n"
 """What happened, size in bytes, time of the last change, name."""
 
 
+_PAUSE = 2.0
+"""Seconds before a broken connection is tried again; twice as long before each further try."""
+
+
 class NotAStore(UsageError):
     """There is no such folder at the remote."""
+
+
+class BrokenOff(RemoteError):
+    """The remote cannot be reached, or was and is not any more: the same again may go well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to transfer. `timeout` in seconds without progress; `bwlimit` as rsync takes it; `ssh_command` as git has it,
-    a shell command; `client` names this clone at the remote, so that two clones do not share one partial folder."""
+    a shell command; `client` names this clone at the remote, so that two clones do not share one partial folder. A
+    connection that worked, and broke, is tried again up to `retries` times without progress."""
 
     timeout: int
     client: str
     bwlimit: str | None = None
     fsync: bool = True
     ssh_command: str | None = None
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +85,20 @@ class Item:
         return calendar.timegm(time.strptime(self.stamp, "%Y/%m/%d-%H:%M:%S"))
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What a run reported so far; `moved` in bytes."""
+
+    items: list[Item] = field(default_factory=list)
+    moved: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Ended:
     code: int
     items: list[Item]
     stderr: str
+    moved: int
 
     def sizes(self) -> dict[str, int]:
         return {item.name: item.size for item in self.items}
@@ -182,6 +201,7 @@ class Session:
         self._meter = meter
         self._version = local_version()
         self._lacking: set[str] = set()  # what the remote's rsync turned out not to know
+        self._worked = False  # whether the remote ever answered
         ssh = process.tool("ssh") if location.kind is Kind.SSH and options.ssh_command is None else ""
         self._scratch = tempfile.mkdtemp(prefix="gitlob-")
         self._ssh = self._ssh_command(ssh) if location.kind is Kind.SSH else None
@@ -383,7 +403,31 @@ class Session:
         self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
         *, watched: bool = False, umask: int | None = None, arrived: Callable[[str], None] | None = None,
     ) -> _Ended:  # fmt: skip
-        """One rsync; again without what the other side does not know."""
+        """One rsync; again, after a pause, where a connection broke that had worked. Names that have come then are passed
+        over by rsync itself."""
+        names = list(names)
+        items: list[Item] = []
+        tries = 0
+        while True:
+            ended = self._run_once(args, source, target, names, watched, umask, arrived)
+            items += ended.items
+            self._worked |= ended.moved > 0 or bool(ended.items) or ended.code in (0, 23, 24)
+            tries = 1 if ended.moved or ended.items else tries + 1
+            broke = ended.code and isinstance(self._failure(ended), BrokenOff)
+            if not broke or not self._worked or tries > self._options.retries:
+                return replace(ended, items=items)
+            pause = _PAUSE * 2 ** (tries - 1)
+            said = _gist(ended.stderr)
+            self._meter.note(
+                f"{self.location}: {said}: again in {pause:.0f} seconds ({tries} of {self._options.retries})"
+            )
+            time.sleep(pause)
+
+    def _run_once(
+        self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
+        watched: bool, umask: int | None, arrived: Callable[[str], None] | None,
+    ) -> _Ended:  # fmt: skip
+        """Again without what the other side does not know."""
         while True:
             limit = [f"--bwlimit={self._options.bwlimit}"] if self._options.bwlimit else []
             reach = transport(self.location, self._version, self._options.timeout, self._ssh)
@@ -423,26 +467,33 @@ class Session:
                         _bg=True, _bg_exc=False, _new_session=True, _preexec_fn=process.end_with_parent,
                         _ok_code=list(range(256)), _env=process.clean_env(TZ="UTC0"),
                     )  # fmt: skip
+            heard = _Heard()
+            said = ""
             try:
-                items = self._listen(reports, self._options.timeout if watched else None, arrived)
-                running.wait()
-                code = running.exit_code
+                if self._listen(reports, self._options.timeout if watched else None, arrived, heard):
+                    running.wait()
+                    code = running.exit_code
+                else:
+                    _stop(running)
+                    code, said = 30, f"it sent nothing for {self._options.timeout} seconds"
             except sh.SignalException as error:
                 _stop(running)  # its receiver may live on
                 code = error.exit_code
-                items = []
             except BaseException:
                 _stop(running)
                 raise
-        return _Ended(code, items, _told(errors))
+        return _Ended(code, heard.items, said or _told(errors), heard.moved)
 
-    def _listen(self, reports: IO[bytes], patience: int | None, arrived: Callable[[str], None] | None) -> list[Item]:
-        items: list[Item] = []
+    def _listen(
+        self, reports: IO[bytes], patience: int | None, arrived: Callable[[str], None] | None, heard: _Heard
+    ) -> bool:
+        """To the end; False where nothing came for `patience` seconds."""
+        items = heard.items
         rest = b""
         while True:
             ready, _, _ = select.select([reports], [], [], patience)
             if not ready:
-                raise RemoteError(f"{self.location} sent nothing for {patience} seconds", "run it again: it resumes")
+                return False
             block = reports.read(1 << 16)
             *lines, rest = re.split(rb"[\r\n]", rest + block)
             for line in lines:
@@ -451,9 +502,10 @@ class Session:
                         arrived(items[-1].name)  # rsync tells of a file just before it gives it its name
                     items.append(Item(item[4].decode(errors="replace"), int(item[2]), item[3].decode()))
                 elif total := _TOTAL.match(line):
-                    self._meter.reached(int(total[1]))
+                    heard.moved = int(total[1])
+                    self._meter.reached(heard.moved)
             if not block:
-                return items
+                return True
 
     def _failure(self, ended: _Ended) -> GitlobError:
         """What an exit code and rsync's own words mean (rsync(1), "EXIT VALUES", and experiment)."""
@@ -481,7 +533,7 @@ class Session:
             return UsageError(f"{where}: rsync refused: {said}", "see whether the module is read only or rsync too old")
         if ended.code in (2, 6, 11, 13, 14, 22, 23, 24, 25):
             return ToolError(f"{where}: rsync failed (exit code {ended.code}): {said}")
-        return RemoteError(f"{where} cannot be reached or broke off: {said}", again)
+        return BrokenOff(f"{where} cannot be reached or broke off: {said}", again)
 
 
 @contextmanager

@@ -65,7 +65,7 @@ class Syncer:
     def session(self) -> Session:
         """The connection to the remote store."""
         own = self._settings
-        options = Options(own.timeout, client_name(self._repo), own.bwlimit, own.fsync, own.ssh_command)
+        options = Options(own.timeout, client_name(self._repo), own.bwlimit, own.fsync, own.ssh_command, own.retries)
         return Session(self._remote.location, options, self._meter)
 
     @cached_property

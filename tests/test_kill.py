@@ -19,7 +19,7 @@ CONTENT = random.Random(1).randbytes(1 << 20) * 200
 SHA = sha_of(CONTENT)
 RATE = "120m"
 """Slow enough to kill it on the way, quick enough to wait for."""
-NO_FSYNC = "[git-lob]\n\tfsync = false\n"
+NO_FSYNC = "[git-lob]\n\tfsync = false\n\tretries = 0\n"
 """The machine does not crash here, and the disk is not what is waited for."""
 
 

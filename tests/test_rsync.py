@@ -391,6 +391,7 @@ def test_a_sender_that_freezes_is_given_up(tmp_path: Path, request: pytest.Fixtu
     content = os.urandom(CHUNK)
     put(place.folder, content)
     work = repository(tmp_path / "work", place.location, {"a.bin": content}, have=False)
+    work.git("config", "git-lob.retries", "0")
     started = subprocess.Popen(
         ["gitlob-sync", "--pull", "--bwlimit", "8m", "--timeout", "2"],
         cwd=work.path,
