@@ -51,8 +51,11 @@ def run(argv: Sequence[str]) -> int:
     if given.list:
         sync_report.print_list(repo, stores, settings, scopes, given)
         return ExitCode.DONE
-    with lock.using(repo.folder, " ".join([PROGRAM, *argv]), settings.lock_wait):
-        result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter)
+    with (
+        sync_scopes.keep_journal(given, work, repo, scopes) as note,
+        lock.using(repo.folder, " ".join([PROGRAM, *argv]), settings.lock_wait),
+    ):
+        result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter, note)
     result = replace(result, seconds=round(time.monotonic() - started, 3))
     sync_report.tell(result, meter, as_object=given.json)
     return result.exit_code
