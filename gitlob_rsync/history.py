@@ -86,17 +86,23 @@ def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) ->
         # what a replacement hides goes to the remote too: other clones do not know the replacement
         repo = replace(repo, env=repo.env | {"GIT_NO_REPLACE_OBJECTS": "1"})
     found: dict[Sha, list[bytes]] = {}
+    with wrong_pathspecs(scope.pathspecs), _blobs(repo, scope) as blobs:
+        for sha, _, path in git.placeholders(repo, partial.readable(repo, blobs)):
+            paths = found.setdefault(sha, [])
+            if not paths or (sha in every_path_of and path not in paths):
+                paths.append(path)
+    return found
+
+
+@contextmanager
+def wrong_pathspecs(pathspecs: Collection[str]) -> Iterator[None]:
+    """Have git's complaint about one of the user's pathspecs be a UsageError."""
     try:
-        with _blobs(repo, scope) as blobs:
-            for sha, _, path in git.placeholders(repo, partial.readable(repo, blobs)):
-                paths = found.setdefault(sha, [])
-                if not paths or (sha in every_path_of and path not in paths):
-                    paths.append(path)
+        yield
     except ToolError as error:
-        if scope.pathspecs and re.search("pathspec|outside repository", str(error)):
+        if pathspecs and re.search("pathspec|outside repository", str(error)):
             raise UsageError(str(error)) from None
         raise
-    return found
 
 
 @contextmanager
