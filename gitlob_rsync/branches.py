@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gitlob_rsync import git, history, partial, process
+from gitlob_rsync import git, history, process
 from gitlob_rsync.errors import ToolError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
@@ -25,20 +25,18 @@ Tip = tuple[bytes, list[tuple[bytes, Sha | None]]]
 """A branch, and what is another binary than in the tree of the one before: path -> binary, None where there is none."""
 
 
-def tips(repo: Repo) -> list[Tip]:
-    """The local branches, the one with the latest commit first. Raises ToolError where a tree cannot be read."""
+def tips(repo: Repo, known: Mapping[str, Sha]) -> list[Tip]:
+    """The local branches, the one with the latest commit first; all placeholders are `known` by their blobs. Raises
+    ToolError where a tree cannot be read."""
     wanted = "--format=%(objectname) %(refname)"
     lines = repo.run("for-each-ref", "--sort=-committerdate", wanted, "refs/heads").splitlines()
     named = [line.split(b" ", 1) for line in lines]
     trees = repo.existing(f"{commit.decode()}^{{tree}}" for commit, _ in named)
     if len(trees) != len(named):
         raise ToolError("the commit of a branch is missing: the repository is damaged", "git fsck says more")
-    changes = list(_changes(repo, trees))
-    blobs = dict.fromkeys(blob for _, _, blob in changes if blob)
-    shas = {blob: sha for sha, blob, _ in git.placeholders(repo, partial.readable(repo, ((b, None) for b in blobs)))}
     found: list[Tip] = [(name.removeprefix(b"refs/heads/"), []) for _, name in named]
-    for number, path, blob in changes:
-        found[number][1].append((path, shas.get(blob) if blob else None))
+    for number, path, blob in _changes(repo, trees):
+        found[number][1].append((path, known.get(blob) if blob else None))
     return found
 
 

@@ -19,10 +19,6 @@ class Census:
     held: dict[Sha, tuple[int, float]]
     torn: int = 0
 
-    @property
-    def bytes(self) -> int:
-        return sum(size for size, _ in self.held.values())
-
 
 def take(store: Store) -> Census:
     """Walk a store; one that is not there holds nothing."""

@@ -88,6 +88,10 @@ class Repo:
         """The same repository for a job that must not call anybody: git older than 2.45 knows the second variable only."""
         return replace(self, env=self.env | {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"})
 
+    def without_replacements(self) -> "Repo":
+        """The same repository as other clones have it, which know nothing of the objects that git replace hides here."""
+        return replace(self, env=self.env | {"GIT_NO_REPLACE_OBJECTS": "1"})
+
     def argv(self, *args: str) -> list[str]:
         return [process.tool("git"), *_FRUGAL, *args]
 

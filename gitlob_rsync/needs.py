@@ -1,48 +1,47 @@
-"""What the whole of history needs, counted once and remembered: the next count looks at new commits alone.
+"""The placeholders of the whole of history, found once and remembered: the next look is at new commits alone.
 
-Exact, not a guess: what is remembered is void as soon as a commit that was counted can no longer be reached.
+Exact, not a guess: what is remembered is void as soon as a commit that was looked at can no longer be reached.
 """
 
+import re
 from contextlib import suppress
-from dataclasses import replace
 
 from gitlob_rsync import history, partial, state
 from gitlob_rsync.errors import ToolError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed
-from gitlob_rsync.placeholder import Sha, is_sha
+from gitlob_rsync.placeholder import Sha
 
-_LENGTH = 40
+_LISTING = re.compile(r"(?:[0-9a-f]{40,64} [0-9a-f]{40}\n)*")
+"""What is remembered: blob and binary, a line each."""
 
 
-def everything(repo: Repo) -> set[Sha]:
-    """The binaries of history.Committed(). Raises ToolError as history.references."""
+def everything(repo: Repo) -> dict[str, Sha]:
+    """The placeholders of history.Committed(), by their blobs. Raises ToolError as history.references."""
     if repo.shallow or partial.is_partial(repo):
         # with the same commits, there can be more of it the next time
-        return set(history.references(repo, Committed()))
-    # as history.references has it: a replacement must not hide what is needed without it
-    repo = replace(repo, env=repo.env | {"GIT_NO_REPLACE_OBJECTS": "1"})
-    path = state.path(repo, "needed.json")
+        return history.placeholders(repo, Committed())
+    path = state.path(repo, "placeholders.json")
     tips = sorted(set(history.tips(repo, Committed())))
-    known, shas = _remembered(state.read(path))
-    if not known or not _reached(repo, known, tips):
-        known, shas = [], set()
-    if known == tips:
-        return shas
-    shas.update(history.references(repo, Committed(known=tuple(known))))
-    with suppress(OSError):
-        state.write(path, {"tips": tips, "binaries": "".join(sorted(shas))})
-    return shas
+    known, found = _remembered(state.read(path))
+    if not _reached(repo, known, tips):
+        known, found = [], {}
+    if known != tips:
+        found |= history.placeholders(repo, Committed(known=tuple(known)))
+        listing = "".join(f"{blob} {sha}\n" for blob, sha in found.items())
+        with suppress(OSError):
+            state.write(path, {"tips": tips, "placeholders": listing})
+    return found
 
 
-def _remembered(said: dict[str, object]) -> tuple[list[str], set[Sha]]:
-    tips, text = said.get("tips"), said.get("binaries")
+def _remembered(said: dict[str, object]) -> tuple[list[str], dict[str, Sha]]:
+    tips, listing = said.get("tips"), said.get("placeholders")
     if not isinstance(tips, list) or not all(isinstance(tip, str) and tip.isalnum() for tip in tips):
-        return [], set()
-    if not isinstance(text, str) or len(text) % _LENGTH:
-        return [], set()
-    shas = [text[at : at + _LENGTH] for at in range(0, len(text), _LENGTH)]
-    return (tips, set(map(Sha, shas))) if all(map(is_sha, shas)) else ([], set())
+        return [], {}
+    if not isinstance(listing, str) or not _LISTING.fullmatch(listing):
+        return [], {}
+    words = listing.split()
+    return tips, dict(zip(words[0::2], map(Sha, words[1::2]), strict=True))
 
 
 def _reached(repo: Repo, known: list[str], tips: list[str]) -> bool:

@@ -1,14 +1,13 @@
 """gitlob-status's work: what there is to see of a repository and its stores, gathered in one go, without any connection."""
 
 import time
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from gitlob_rsync import branches, census, history, journal, lock, needs, record, worktree
 from gitlob_rsync.age import DAY
-from gitlob_rsync.branches import Branch
+from gitlob_rsync.branches import Branch, Tip
 from gitlob_rsync.census import Census
 from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.errors import GitlobError, UsageError
@@ -26,7 +25,6 @@ from gitlob_rsync.stores import Stores
 AGES = (1, 7, 30, 365, None)
 """The bounds by which a store is counted, in days; None: whatever is older."""
 
-T = TypeVar("T")
 Paths = dict[Sha, list[bytes]]
 
 
@@ -91,73 +89,61 @@ class Status:
 def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection[str] = ()) -> Status:
     """Look at everything; `pathspecs` limit the working tree. What cannot be told is noted, and the rest goes on. Raises
     UsageError for a pathspec that is none."""
-    repo = repo.kept_offline()
+    # without replacements all that is in a branch or a window is in the whole of history, too
+    repo = repo.kept_offline().without_replacements()
     status = Status(logs=journal.read_all(repo), hook=has_pre_push(repo))
     try:
-        status.remote = remote = settings.remote(None)
+        status.remote = settings.remote(None)
     except UsageError as error:
-        remote, status.no_remote = None, error.line()
-    with ExitStack() as stack:
-        counting = stack.enter_context(Aside(lambda: _count(stores)))
-        pushing = stack.enter_context(Aside(lambda: _to_push(repo, remote))) if remote else None
-        pulling = stack.enter_context(Aside(lambda: _to_pull(repo, settings, remote))) if remote else None
-        reading = stack.enter_context(Aside(lambda: branches.tips(repo)))
-
-        # all that is quick meanwhile
-        try:
-            status.filter = Filter(repo).check(settings.has_filter)
-        except UsageError as error:
-            status.no_filter = error.line()
-        try:
+        status.no_remote = error.line()
+    try:
+        status.filter = Filter(repo).check(settings.has_filter)
+    except UsageError as error:
+        status.no_filter = error.line()
+    to_push: set[Sha] = set()
+    to_pull: set[Sha] = set()
+    tips: list[Tip] = []
+    with Aside(lambda: _count(stores)) as counting:
+        with _noting(status, "running"):
             status.running = lock.running(repo.folder)
-        except OSError as error:
-            status.errors["running"] = str(error)
-        if repo.work_tree:
-            try:
-                status.files = _files(repo, stores, settings, pathspecs)
-            except UsageError:
-                raise
-            except (GitlobError, OSError) as error:
-                status.errors["working_tree"] = error.line() if isinstance(error, GitlobError) else str(error)
-
-        counted, tips = _answer(counting, "store", status), _answer(reading, "branches", status)
-        to_push = _answer(pushing, "push", status) if pushing else None
-        to_pull = _answer(pulling, "pull", status) if pulling else None
-    if counted:
-        own, shared = counted
-        here = {sha: size for sha, (size, _) in {**(shared.held if shared else {}), **own.held}.items()}
-        status.store = _holdings(stores.own, own)
-        status.shared = _holdings(stores.shared, shared) if stores.shared and shared else None
-        status.push = _push(to_push, here) if to_push is not None else None
-        status.pull = _pull(to_pull, here) if to_pull is not None else None
-        if tips is not None:
-            status.branches = branches.count(tips, here)
-            needed = {sha for _, changes in tips for _, sha in changes if sha}
-            status.others = _amount(size for sha, (size, _) in own.held.items() if sha not in needed)
+        with _noting(status, "working_tree"):
+            status.files = _files(repo, stores, settings, pathspecs) if repo.work_tree else None
+        with _noting(status, "history"):
+            placeholders = needs.everything(repo)
+            tips = branches.tips(repo, placeholders)
+            if status.remote:
+                known = record.read(repo, status.remote.location)
+                to_push = (
+                    history.selected(repo, Committed(known=known), placeholders) if known else {*placeholders.values()}
+                )
+                to_pull = history.selected(repo, settings.recent(status.remote), placeholders)
+        with _noting(status, "store"):
+            own, shared = counting.result()
+            here = {sha: size for sha, (size, _) in {**(shared.held if shared else {}), **own.held}.items()}
+            status.store = _holdings(stores.own, own)
+            status.shared = _holdings(stores.shared, shared) if stores.shared and shared else None
+            if "history" not in status.errors:
+                status.branches = branches.count(tips, here)
+                needed = {sha for _, changes in tips for _, sha in changes if sha}
+                status.others = _amount(size for sha, (size, _) in own.held.items() if sha not in needed)
+                if status.remote:
+                    status.push, status.pull = _push(to_push, here), _pull(to_pull, here)
     return status
 
 
-def _answer(part: Aside[T], name: str, status: Status) -> T | None:
+@contextmanager
+def _noting(status: Status, part: str) -> Iterator[None]:
+    """Have what goes wrong in one part be told, and the others go on."""
     try:
-        return part.result()
-    except GitlobError as error:
-        status.errors[name] = error.line()
-        return None
+        yield
+    except UsageError:
+        raise
+    except (GitlobError, OSError) as error:
+        status.errors[part] = error.line() if isinstance(error, GitlobError) else str(error)
 
 
 def _count(stores: Stores) -> tuple[Census, Census | None]:
     return census.take(stores.own), census.take(stores.shared) if stores.shared else None
-
-
-def _to_push(repo: Repo, remote: Remote) -> set[Sha]:
-    """What `gitlob-sync --push` selects: what history needs and the record of the remote does not imply."""
-    known = record.read(repo, remote.location)
-    return set(history.references(repo, Committed(known=known))) if known else needs.everything(repo)
-
-
-def _to_pull(repo: Repo, settings: Settings, remote: Remote) -> set[Sha]:
-    """What `gitlob-sync --pull` selects."""
-    return set(history.references(repo, settings.recent(remote)))
 
 
 def _push(selected: set[Sha], here: Mapping[Sha, int]) -> Move:

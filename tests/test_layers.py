@@ -26,8 +26,11 @@ FLOORS = [
         "partial",
         "state",
         "journal",
+        "census",
+        "branches",
+        "needs",
     },
-    {"worktree", "sync", "filter", "serve", "install"},
+    {"worktree", "sync", "filter", "serve", "install", "status"},
     {"commands"},
 ]
 SAME_FLOOR = {
@@ -45,7 +48,11 @@ SAME_FLOOR = {
     "state": {"git"},
     "record": {"git", "state"},
     "journal": {"git", "state"},
+    "census": {"store"},
+    "branches": {"git", "history", "partial", "process"},
+    "needs": {"git", "history", "partial", "state"},
     "sync": set(),
+    "status": {"install", "worktree"},
     "commands": {"commands"},
 }
 ONLY_USERS = {
