@@ -5,7 +5,7 @@ import stat
 from dataclasses import dataclass
 
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import CHUNK, FILE_NAME, META, Meta, Store
+from gitlob_rsync.store import CHUNK, EMPTY, FILE_NAME, META, Meta, Store
 
 Files = dict[str, tuple[int, float]]
 """Part of a binary -> its size in bytes (-1 for what is no regular file) and the time of its last change."""
@@ -69,7 +69,8 @@ def _size(store: Store, sha: Sha, files: Files) -> int | None:
     sizes = [files[str(number)][0] for number in range(len(files) - 1) if str(number) in files]
     if len(sizes) == len(files) - 1 and all(size == CHUNK for size in sizes[:-1]):
         total = sum(sizes)
-        if (not sizes or 0 < sizes[-1] <= CHUNK) and files[META][0] == len(Meta(sha, total).encode()):
+        right = 0 < sizes[-1] <= CHUNK if sizes else sha == EMPTY
+        if right and files[META][0] == len(Meta(sha, total).encode()):
             return total
     meta = store.complete(sha)
     return meta.size if meta else None

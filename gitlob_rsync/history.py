@@ -82,9 +82,7 @@ def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) ->
 
     Raises UsageError for an unknown ref, ToolError where any git process failed.
     """
-    if isinstance(scope, Committed | Unpushed):
-        # what a replacement hides goes to the remote too: other clones do not know the replacement
-        repo = repo.without_replacements()
+    repo = _view(repo, scope)
     found: dict[Sha, list[bytes]] = {}
     with wrong_pathspecs(scope.pathspecs), _blobs(repo, scope) as blobs:
         for sha, _, path in git.placeholders(repo, partial.readable(repo, blobs)):
@@ -96,6 +94,7 @@ def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) ->
 
 def placeholders(repo: Repo, scope: Scope) -> dict[str, Sha]:
     """The placeholders that `scope` needs by their blobs. Raises as references."""
+    repo = _view(repo, scope)
     with wrong_pathspecs(scope.pathspecs), _blobs(repo, scope) as blobs:
         found = git.placeholders(repo, partial.readable(repo, _once(blobs)))
         return {blob: sha for sha, blob, _ in found}
@@ -103,8 +102,14 @@ def placeholders(repo: Repo, scope: Scope) -> dict[str, Sha]:
 
 def selected(repo: Repo, scope: Scope, known: Mapping[str, Sha]) -> set[Sha]:
     """The binaries that `scope` needs, where all placeholders are known by their blobs: none is read."""
+    repo = _view(repo, scope)
     with wrong_pathspecs(scope.pathspecs), _blobs(repo, scope) as blobs:
         return {known[blob] for blob, _ in blobs if blob in known}
+
+
+def _view(repo: Repo, scope: Scope) -> Repo:
+    """What a replacement hides goes to the remote too: other clones do not know the replacement."""
+    return repo.without_replacements() if isinstance(scope, Committed | Unpushed) else repo
 
 
 def _once(blobs: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:

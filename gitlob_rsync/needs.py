@@ -21,6 +21,7 @@ def everything(repo: Repo) -> dict[str, Sha]:
     if repo.shallow or partial.is_partial(repo):
         # with the same commits, there can be more of it the next time
         return history.placeholders(repo, Committed())
+    repo = repo.without_replacements()
     path = state.path(repo, "placeholders.json")
     tips = sorted(set(history.tips(repo, Committed())))
     known, found = _remembered(state.read(path))

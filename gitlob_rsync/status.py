@@ -89,8 +89,7 @@ class Status:
 def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection[str] = ()) -> Status:
     """Look at everything; `pathspecs` limit the working tree. What cannot be told is noted, and the rest goes on. Raises
     UsageError for a pathspec that is none."""
-    # without replacements all that is in a branch or a window is in the whole of history, too
-    repo = repo.kept_offline().without_replacements()
+    repo = repo.kept_offline()
     status = Status(logs=journal.read_all(repo), hook=has_pre_push(repo))
     try:
         status.remote = settings.remote(None)
@@ -109,6 +108,7 @@ def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection
         with _noting(status, "working_tree"):
             status.files = _files(repo, stores, settings, pathspecs) if repo.work_tree else None
         with _noting(status, "history"):
+            # a branch or a window needs nothing that the whole of history does not
             placeholders = needs.everything(repo)
             tips = branches.tips(repo, placeholders)
             if status.remote:
