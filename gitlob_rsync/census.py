@@ -49,15 +49,17 @@ def _binaries(folder: str, prefix: str) -> dict[str, Files]:
     """The files of one folder, by binary."""
     found: dict[str, Files] = {}
     for name in _names(folder):
-        named = FILE_NAME.match(name)
-        if not named or not name.startswith(prefix):
+        if not name.startswith(prefix) or not FILE_NAME.match(name):
             continue
         try:
             seen = os.lstat(f"{folder}/{name}")
         except FileNotFoundError:
             continue
+        sha, _, part = name.partition("_")
         size = seen.st_size if stat.S_ISREG(seen.st_mode) else -1
-        found.setdefault(named[1], {})[named[2]] = (size, seen.st_mtime)
+        if sha not in found:
+            found[sha] = {}
+        found[sha][part] = size, seen.st_mtime
     return found
 
 
