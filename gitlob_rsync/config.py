@@ -4,16 +4,17 @@ import os
 import re
 import shlex
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha1
 
-from gitlob_rsync import age, location, lock
+from gitlob_rsync import age, git, location, lock
 from gitlob_rsync.age import DAY
 from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.gitconfig import Value, parse
-from gitlob_rsync.history import Window
+from gitlob_rsync.history import Recent, Window
 from gitlob_rsync.location import Location
 
 TEAM_FILE = ".gitlobconfig"
@@ -135,6 +136,11 @@ class Settings:
             has_filter=bool(text("filter.lob.clean") or text("filter.lob.process")),
             warnings=tuple(warnings),
         )
+
+    def recent(self, remote: Remote | None) -> Recent:
+        """The window as configured, counted from now, for a remote that is synced."""
+        paths = git.pathspecs(self.include, self.exclude, top=True)
+        return Recent(self.window, time.time(), remote.name if remote else None, pathspecs=tuple(paths))
 
     def remote(self, word: str | None) -> Remote:
         """The remote that the user named, or else the default one: the tracked one, origin, or the only one that has a

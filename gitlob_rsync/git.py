@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gitlob_rsync import placeholder, process
@@ -78,6 +78,19 @@ class Repo:
     @property
     def index(self) -> str:
         return self.env.get("GIT_INDEX_FILE") or os.path.join(self.git_dir, "index")
+
+    @property
+    def offline(self) -> bool:
+        """Whether nothing may be fetched from a remote, not even what a partial clone lacks."""
+        return "GIT_NO_LAZY_FETCH" in self.env
+
+    def kept_offline(self) -> "Repo":
+        """The same repository for a job that must not call anybody: git older than 2.45 knows the second variable only."""
+        return replace(self, env=self.env | {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"})
+
+    def without_replacements(self) -> "Repo":
+        """The same repository as other clones have it, which know nothing of the objects that git replace hides here."""
+        return replace(self, env=self.env | {"GIT_NO_REPLACE_OBJECTS": "1"})
 
     def argv(self, *args: str) -> list[str]:
         return [process.tool("git"), *_FRUGAL, *args]

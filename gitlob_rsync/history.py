@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO
 
 from gitlob_rsync import git, partial, process, roots
@@ -102,21 +102,53 @@ def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) ->
 
     Raises UsageError for an unknown ref, ToolError where any git process failed.
     """
-    if isinstance(scope, Committed | Unpushed | Stashed):
-        # what a replacement hides goes to the remote too: other clones do not know the replacement
-        repo = replace(repo, env=repo.env | {"GIT_NO_REPLACE_OBJECTS": "1"})
+    repo = _view(repo, scope)
     found: dict[Sha, list[bytes]] = {}
+    with wrong_pathspecs(scope.pathspecs), _blobs(repo, scope) as blobs:
+        for sha, _, path in git.placeholders(repo, partial.readable(repo, blobs)):
+            paths = found.setdefault(sha, [])
+            if not paths or (sha in every_path_of and path not in paths):
+                paths.append(path)
+    return found
+
+
+def placeholders(repo: Repo, scope: Scope) -> dict[str, Sha]:
+    """The placeholders that `scope` needs by their blobs. Raises as references."""
+    repo = _view(repo, scope)
+    with wrong_pathspecs(scope.pathspecs), _blobs(repo, scope) as blobs:
+        found = git.placeholders(repo, partial.readable(repo, _once(blobs)))
+        return {blob: sha for sha, blob, _ in found}
+
+
+def selected(repo: Repo, scope: Scope, known: Mapping[str, Sha]) -> set[Sha]:
+    """The binaries that `scope` needs, where all placeholders are known by their blobs: none is read."""
+    repo = _view(repo, scope)
+    with wrong_pathspecs(scope.pathspecs), _blobs(repo, scope) as blobs:
+        return {known[blob] for blob, _ in blobs if blob in known}
+
+
+def _view(repo: Repo, scope: Scope) -> Repo:
+    """What a replacement hides goes to the remote too: other clones do not know the replacement."""
+    return repo.without_replacements() if isinstance(scope, Committed | Unpushed | Stashed) else repo
+
+
+def _once(blobs: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    seen = set()
+    for blob, path in blobs:
+        if blob not in seen:
+            seen.add(blob)
+            yield blob, path
+
+
+@contextmanager
+def wrong_pathspecs(pathspecs: Collection[str]) -> Iterator[None]:
+    """Have git's complaint about one of the user's pathspecs be a UsageError."""
     try:
-        with _blobs(repo, scope) as blobs:
-            for sha, _, path in git.placeholders(repo, partial.readable(repo, blobs)):
-                paths = found.setdefault(sha, [])
-                if not paths or (sha in every_path_of and path not in paths):
-                    paths.append(path)
+        yield
     except ToolError as error:
-        if scope.pathspecs and re.search("pathspec|outside repository", str(error)):
+        if pathspecs and re.search("pathspec|outside repository", str(error)):
             raise UsageError(str(error)) from None
         raise
-    return found
 
 
 @contextmanager

@@ -66,6 +66,16 @@ class Filter:
         for key, value in self.settings().items():
             self._config("--replace-all", key, value)
 
+    def check(self, has_filter: bool) -> str:
+        """How git starts it. Raises UsageError where it does not (`has_filter`: whether any is configured)."""
+        if not has_filter:
+            raise UsageError("git does not know the filter", "gitlob-setup configures it")
+        value = self._config("--get", "filter.lob.process", ok=(0, 1)).rstrip("\n")
+        if "gitlob-filter" not in value:
+            raise UsageError(f"filter.lob.process is {value!r}", "gitlob-setup --force replaces it")
+        program("gitlob-filter")
+        return value
+
     def remove(self) -> None:
         """Take our settings away; whatever else stands in the section stays."""
         for key in FILTER:
@@ -173,6 +183,12 @@ def remove_pre_push(repo: Repo) -> bool:
     else:
         os.unlink(path)
     return True
+
+
+def has_pre_push(repo: Repo) -> bool:
+    """Whether git push runs our hook."""
+    path = hook_path(repo, "pre-push")
+    return is_ours(path) and os.access(path, os.X_OK)
 
 
 def is_ours(path: str) -> bool:

@@ -14,11 +14,24 @@ from gitlob_rsync.git import Repo, T
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
+def is_partial(repo: Repo) -> bool:
+    return bool(_promisors(_configured(repo)))
+
+
+def _configured(repo: Repo) -> str:
+    return repo.run("config", "--get-regexp", r"^remote\..*\.(promisor|partialclonefilter)$", ok=(0, 1)).decode()
+
+
+def _promisors(listing: str) -> list[str]:
+    return re.findall(r"^remote\.(.*)\.promisor true$", listing, re.MULTILINE)
+
+
 def readable(repo: Repo, entries: Iterable[tuple[str, T]]) -> Iterable[tuple[str, T]]:
     """(blob, anything) pairs less those whose blobs are missing here and no placeholders; other missing ones are
-    fetched. As they are, where this is no partial clone. Raises ToolError where the fetch failed."""
-    listing = repo.run("config", "--get-regexp", r"^remote\..*\.(promisor|partialclonefilter)$", ok=(0, 1)).decode()
-    remotes = re.findall(r"^remote\.(.*)\.promisor true$", listing, re.MULTILINE)
+    fetched, or left out too where `repo` is offline. As they are, where this is no partial clone. Raises ToolError where
+    the fetch failed."""
+    listing = _configured(repo)
+    remotes = _promisors(listing)
     if not remotes:
         return entries
     held = list(entries)
@@ -30,7 +43,8 @@ def readable(repo: Repo, entries: Iterable[tuple[str, T]]) -> Iterable[tuple[str
     if not missing:
         return held
     limits = re.findall(r"^remote\..*\.partialclonefilter blob:limit=(\d+)([kmg]?)$", listing, re.MULTILINE)
-    if len(limits) == len(remotes) and all(int(n) * _UNITS[unit] > placeholder.SIZE for n, unit in limits):
+    too_large = len(limits) == len(remotes) and all(int(n) * _UNITS[unit] > placeholder.SIZE for n, unit in limits)
+    if too_large or repo.offline:
         return _without(held, missing)
     argv = repo.argv("-c", "fetch.negotiationAlgorithm=noop", "fetch", "-q", "--no-tags", "--no-write-fetch-head",
                      "--recurse-submodules=no", "--filter=blob:none", "--stdin", remotes[0])  # fmt: skip

@@ -16,6 +16,11 @@ SIZE = len(PREFIX) + 40
 _SHA = re.compile(rb"[0-9a-fA-F]{40}\Z")
 
 
+def is_sha(text: str) -> bool:
+    """Whether a text that others may have written is a Sha."""
+    return re.fullmatch("[0-9a-f]{40}", text) is not None
+
+
 def encode(sha: Sha) -> bytes:
     """The 49 bytes that stand for the binary `sha`."""
     return PREFIX + sha.encode()

@@ -5,14 +5,17 @@ rsync alone is run elsewhere (rsync.py).
 """
 
 import os
+import pickle
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
-from gitlob_rsync.errors import ToolError, UsageError
+from gitlob_rsync.errors import GitlobError, ToolError, UsageError
+
+T = TypeVar("T")
 
 _SCRUBBED = (
     "GIT_EXTERNAL_DIFF",
@@ -116,6 +119,65 @@ def pipeline(
                 process.wait()
         for stderr in errors:
             stderr.close()
+
+
+class Aside(Generic[T]):
+    """A function at work beside us, in a copy of this process: on a second processor, which threads of ours do not use.
+    Use it in a `with` block, and before any thread is started. What it returns goes through a pipe (pickle)."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        reader, writer = os.pipe()
+        self._pid = os.fork()
+        if not self._pid:
+            code = 1
+            with suppress(BaseException):
+                os.close(reader)
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_DFL)
+                with open(writer, "wb") as answer:
+                    pickle.dump(_outcome(work), answer, pickle.HIGHEST_PROTOCOL)
+                code = 0
+            os._exit(code)
+        os.close(writer)
+        self._answer = open(reader, "rb")
+        self._done = False
+
+    def __enter__(self) -> "Aside[T]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answer.close()
+        if not self._done:
+            os.kill(self._pid, signal.SIGTERM)
+        os.waitpid(self._pid, 0)
+
+    def result(self) -> T:
+        """Wait for it. Raises what the function raised: a GitlobError or an OSError as GitlobError."""
+        try:
+            value, wrong, trace = pickle.load(self._answer)  # noqa: S301 - our own words
+            self._done = True
+        except (EOFError, pickle.UnpicklingError):
+            raise ToolError("a part of this program was ended") from None
+        if trace:
+            raise RuntimeError(trace)
+        if wrong:
+            raise GitlobError(wrong)
+        result: T = value
+        return result
+
+
+def _outcome(work: Callable[[], T]) -> tuple[T | None, str, str]:
+    """(the result, an expected error's line, an unexpected one's traceback)."""
+    try:
+        return work(), "", ""
+    except GitlobError as error:
+        return None, error.line(), ""
+    except OSError as error:
+        return None, str(error), ""
+    except Exception:
+        import traceback
+
+        return None, "", traceback.format_exc()
 
 
 def end_with_parent() -> None:

@@ -5,15 +5,14 @@ one that is cut off is not taken for a short one. What this clone published is k
 to it, so that it has to look at new commits alone.
 """
 
-import hashlib
-import os
 import socket
 from collections.abc import Collection
 
+from gitlob_rsync import state
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Location
-from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.placeholder import Sha, is_sha
 
 FOLDER = "lists"
 """Where they are at the remote, below what is ours there. The file of a clone is called as the clone (client_name)."""
@@ -28,7 +27,7 @@ def encode(repo: Repo, shas: Collection[Sha]) -> bytes:
 def decode(content: bytes, name: str) -> set[Sha]:
     """The binaries that a list names. Raises GitlobError where it is none, or not whole: nothing may be deleted by it."""
     lines = content.decode("ascii", errors="replace").split("\n")
-    shas = {Sha(line) for line in lines[2:-2] if len(line) == 40 and not line.strip("0123456789abcdef")}
+    shas = {Sha(line) for line in lines[2:-2] if is_sha(line)}
     if lines[0] != _FIRST or lines[-2:] != [f"end {len(lines) - 4}", ""] or len(shas) != len(lines) - 4:
         raise GitlobError(
             f"the list {FOLDER}/{name} at the remote is damaged",
@@ -38,24 +37,15 @@ def decode(content: bytes, name: str) -> set[Sha]:
 
 
 def _path(repo: Repo, location: Location) -> str:
-    name = hashlib.sha1(str(location).encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
-    return os.path.join(repo.folder, "state", "lists", name)
+    return state.path(repo, "lists", state.name_of(location))
 
 
 def read(repo: Repo, location: Location) -> set[Sha] | None:
     """What this clone published for a location; None where nothing is known of it."""
-    try:
-        with open(_path(repo, location), "rb") as file:
-            return decode(file.read(), "")
-    except (OSError, GitlobError):
-        return None
+    shas = state.read(_path(repo, location)).get("shas")
+    return {Sha(sha) for sha in shas if isinstance(sha, str) and is_sha(sha)} if isinstance(shas, list) else None
 
 
-def write(repo: Repo, location: Location, content: bytes) -> None:
+def write(repo: Repo, location: Location, shas: Collection[Sha]) -> None:
     """Keep what was published."""
-    path = _path(repo, location)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{path}.{os.getpid()}"
-    with open(beside, "wb") as file:
-        file.write(content)
-    os.replace(beside, path)
+    state.write(_path(repo, location), {"shas": sorted(shas)})

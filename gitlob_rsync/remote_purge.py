@@ -100,9 +100,9 @@ def purge(repo: Repo, session: Session, remote: Remote, grace: float, *, dry_run
 
 def _publish_own(repo: Repo, session: Session, remote: Remote) -> float:
     """Write this clone's list anew; returns the remote's time."""
-    content = published.encode(repo, history.references(repo, Committed()))
-    session.publish(f"{published.FOLDER}/{client_name(repo)}", content)
-    published.write(repo, remote.location, content)
+    needed = history.references(repo, Committed()).keys()
+    session.publish(f"{published.FOLDER}/{client_name(repo)}", published.encode(repo, needed))
+    published.write(repo, remote.location, needed)
     written = [item for item in session.aside(published.FOLDER) if item.name == client_name(repo)]
     if not written:
         raise GitlobError(

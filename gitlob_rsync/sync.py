@@ -246,9 +246,10 @@ class Syncer:
             needed = history.references(self._repo, Committed()).keys() | needed
         elif before.issuperset(needed):
             return
-        content = published.encode(self._repo, (before or set()) | set(needed))
+        all_needed = (before or set()) | set(needed)
+        content = published.encode(self._repo, all_needed)
         self.session.publish(f"{published.FOLDER}/{client_name(self._repo)}", content)
-        published.write(self._repo, self._remote.location, content)
+        published.write(self._repo, self._remote.location, all_needed)
 
     def push_commits(self, commits: Collection[str], known: Collection[str]) -> Report:
         """Send what `commits` need and the history of `known` does not imply already; the record stays as it is."""

@@ -26,8 +26,13 @@ FLOORS = [
         "published",
         "roots",
         "partial",
+        "state",
+        "journal",
+        "census",
+        "branches",
+        "needs",
     },
-    {"purge", "remote_purge", "worktree", "sync", "filter", "serve", "install"},
+    {"purge", "remote_purge", "worktree", "sync", "filter", "serve", "install", "status"},
     {"commands"},
 ]
 SAME_FLOOR = {
@@ -44,10 +49,16 @@ SAME_FLOOR = {
     "staging": {"store"},
     "rsync": {"process", "progress", "store"},
     "index": {"git"},
-    "record": {"git"},
-    "published": {"git"},
+    "state": {"git"},
+    "record": {"git", "state"},
+    "journal": {"git", "state"},
+    "published": {"git", "state"},
+    "census": {"store"},
+    "branches": {"git", "history", "partial", "process", "roots"},
+    "needs": {"git", "history", "partial", "state"},
     "sync": set(),
     "purge": {"sync"},
+    "status": {"install", "worktree"},
     "commands": {"commands"},
 }
 ONLY_USERS = {

@@ -4,11 +4,12 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from gitlob_rsync import __version__, age
 from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted
+from gitlob_rsync.placeholder import Sha
 
 EXIT_CODES = """\
 exit codes:
@@ -105,6 +106,16 @@ def printable(text: str) -> str:
     """Text without what a terminal would act on: it may hold a path, or a far machine's words."""
     safe = "".join(c if c.isprintable() or c in "\t" else "?" for c in text)
     return safe.encode(errors="replace").decode()
+
+
+def text(path: bytes) -> str:
+    """A path as JSON can hold it; bytes that are no UTF-8 come as U+DC80 to U+DCFF (Python's surrogateescape)."""
+    return path.decode(errors="surrogateescape")
+
+
+def listed(binaries: Mapping[Sha, Iterable[bytes]]) -> list[dict[str, object]]:
+    """Binaries with the paths that need them, for JSON."""
+    return [{"sha": sha, "paths": [text(path) for path in paths]} for sha, paths in binaries.items()]
 
 
 def _log_crash() -> str:

@@ -2,9 +2,9 @@
 
 import sys
 
-from gitlob_rsync import history, lock
+from gitlob_rsync import history, journal, lock
 from gitlob_rsync.commands.sync_report import tell
-from gitlob_rsync.commands.sync_scopes import Result
+from gitlob_rsync.commands.sync_scopes import Result, note_push
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode
 from gitlob_rsync.git import Repo
@@ -25,10 +25,13 @@ def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter:
         return ExitCode.DONE
     known = _commits(repo, [line[3] for line in lines if len(line) == 4]) + history.tracked(repo, name)
     with (
+        journal.keeping(repo, remote.location, [journal.PUSH]) as note,
         lock.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
         Syncer(repo, stores, settings, remote, meter) as syncer,
     ):
         report = syncer.push_commits(commits, known)
+        if report.selected:
+            note_push(note, report)
     result = Result(report, remote, False, pushed=report)
     if report.selected:
         tell(result, meter)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from gitlob_rsync import git, remote_purge
-from gitlob_rsync.commands.common import printable
-from gitlob_rsync.commands.sync_report import text
+from gitlob_rsync.commands.common import printable, text
 from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.errors import ExitCode
 from gitlob_rsync.git import Repo

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from gitlob_rsync import config, git, install, progress
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard, printable
-from gitlob_rsync.errors import ExitCode, GitlobError, UsageError
+from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.progress import Meter
 
 PROGRAM = "gitlob-setup"
@@ -133,24 +133,10 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
 
     look("git", install.git_version)
     look("rsync", lambda: ".".join(map(str, rsync.local_version())))
-    look("filter", lambda: _filter(repo))
-    look(
-        "hook",
-        lambda: "pre-push sends binaries" if install.is_ours(install.hook_path(repo, "pre-push")) else "none (--hooks)",
-    )
+    look("filter", lambda: install.Filter(repo).check(config.Settings.load(repo).has_filter))
+    look("hook", lambda: "pre-push sends binaries" if install.has_pre_push(repo) else "none (--hooks)")
     look("remote", lambda: _remote(repo, word))
     return worst
-
-
-def _filter(repo: git.Repo) -> str:
-    settings = config.Settings.load(repo)
-    if not settings.has_filter:
-        raise UsageError("git does not know the filter", "gitlob-setup configures it")
-    value = repo.run("config", "--get", "filter.lob.process", ok=(0, 1)).decode(errors="replace").strip()
-    if "gitlob-filter" not in value:
-        raise UsageError(f"filter.lob.process is {value!r}", "gitlob-setup --force replaces it")
-    install.program("gitlob-filter")
-    return value
 
 
 def _remote(repo: git.Repo, word: str | None) -> str:

@@ -53,8 +53,8 @@ def run(argv: Sequence[str]) -> int:
         sync_report.print_list(repo, stores, settings, scopes, given)
         return ExitCode.DONE
     user = nullcontext() if given.dry_run else lock.using(stores.own, " ".join([PROGRAM, *argv]), settings.lock_wait)
-    with user:
-        result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter)
+    with sync_scopes.keep_journal(given, work, repo, scopes) as note, user:
+        result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter, note)
     result = replace(result, seconds=round(time.monotonic() - started, 3))
     sync_report.tell(result, meter, as_object=given.json)
     return result.exit_code

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 
 from gitlob_rsync import git, history
-from gitlob_rsync.commands.common import printable
+from gitlob_rsync.commands.common import listed, printable, text
 from gitlob_rsync.commands.sync_scopes import Result, Scopes
 from gitlob_rsync.config import Settings
 from gitlob_rsync.git import Repo
@@ -36,11 +36,11 @@ def print_list(repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, g
         chosen |= {s: p for s, p in history.references(repo, history.Committed()).items() if s in chosen}
     rows = sorted(chosen.items(), key=lambda row: (row[1], row[0]))
     if given.json:
-        listed = [
+        binaries = [
             {"sha": sha, "size": size_of(sha, store, shared), "paths": [text(path) for path in paths]}
             for sha, paths in rows
         ]
-        json.dump({"selected": len(listed), "binaries": listed}, sys.stdout)
+        json.dump({"selected": len(binaries), "binaries": binaries}, sys.stdout)
         print()
         return
     end = b"\0" if given.nul else b"\n"
@@ -57,11 +57,6 @@ def size_of(sha: Sha, store: Store, shared: Store | None) -> int | None:
         if place and (meta := place.complete(sha)):
             return meta.size
     return None
-
-
-def text(path: bytes) -> str:
-    """A path as JSON can hold it; bytes that are no UTF-8 come as U+DC80 to U+DCFF (Python's surrogateescape)."""
-    return path.decode(errors="surrogateescape")
 
 
 def tell(result: Result, meter: Meter, *, as_object: bool = False) -> None:
@@ -95,10 +90,6 @@ def _paths(paths: list[bytes]) -> str:
     return ", ".join(map(git.quote, paths[:_MOST_PATHS])) + more
 
 
-def _listed(binaries: Paths) -> list[dict[str, object]]:
-    return [{"sha": sha, "paths": [text(path) for path in paths]} for sha, paths in binaries.items()]
-
-
 def as_json(result: Result) -> dict[str, object]:
     """The keys of spec/commands.md."""
 
@@ -111,8 +102,8 @@ def as_json(result: Result) -> dict[str, object]:
         }
 
     answer = counts(result.report)
-    answer["missing"] = _listed(result.report.missing)
-    answer["damaged"] = _listed(result.report.damaged)
+    answer["missing"] = listed(result.report.missing)
+    answer["damaged"] = listed(result.report.damaged)
     answer |= {"expanded": result.expanded, "left_alone": len(result.left_alone), "seconds": result.seconds}
     if result.pushed and result.pulled:
         answer |= {"push": counts(result.pushed), "pull": counts(result.pulled)}

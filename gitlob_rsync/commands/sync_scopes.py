@@ -1,16 +1,17 @@
 """From gitlob-sync's options to what is selected, and the run itself."""
 
 import argparse
-import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
-from gitlob_rsync import age, git, worktree
+from gitlob_rsync import age, git, journal, worktree
 from gitlob_rsync.commands.common import CONFIGURED
 from gitlob_rsync.commands.sync_options import Work
 from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.errors import ExitCode, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, Indexed, Recent, Window
+from gitlob_rsync.journal import PULL, PUSH, Note
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.stores import Stores
 from gitlob_rsync.sync import Paths, Report, Syncer, merged
@@ -32,7 +33,6 @@ class Scopes:
         if work.selection == "complete":
             return cls(remote, None, None, True)
         own = git.pathspecs(given.include, given.exclude)
-        configured = git.pathspecs(settings.include, settings.exclude, top=True)
         refs = tuple(given.ref)
 
         def scope(selection: str) -> Committed | Recent | Indexed:
@@ -40,10 +40,10 @@ class Scopes:
                 return Committed(refs, pathspecs=tuple(own))
             if selection == "checkout":
                 return Indexed(tuple(own))
-            window = settings.window
+            recent = settings.recent(remote)
             if given.window not in (None, CONFIGURED):
-                window = Window(*[age.parse(given.window)] * 3)
-            return Recent(window, time.time(), remote.name if remote else None, refs, tuple(own or configured))
+                recent = replace(recent, window=Window(*[age.parse(given.window)] * 3))
+            return replace(recent, refs=refs, pathspecs=tuple(own) or recent.pathspecs)
 
         push = scope(work.selection or "committed") if work.push else None
         assert not isinstance(push, Indexed)
@@ -80,7 +80,8 @@ def _remote(given: argparse.Namespace, settings: Settings) -> Remote | None:
 
 
 def sync(
-    given: argparse.Namespace, work: Work, repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, meter: Meter
+    given: argparse.Namespace, work: Work, repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, meter: Meter,
+    note: Note,
 ) -> Result:  # fmt: skip
     """Push, pull and fix up, as asked."""
     pushed = pulled = None
@@ -92,11 +93,13 @@ def sync(
                     pushed = syncer.push(scopes.push, recheck=given.recheck, dry_run=given.dry_run)
                 else:
                     pushed = syncer.push_everything(dry_run=given.dry_run)
+                note_push(note, pushed)
             if work.pull:
                 if scopes.pull:
                     pulled = syncer.pull(scopes.pull, refetch=given.refetch, dry_run=given.dry_run)
                 else:
                     pulled = syncer.pull_everything(refetch=given.refetch, dry_run=given.dry_run)
+                note_pull(note, pulled)
     done = [report for report in (pushed, pulled) if report]
     report = merged(*done) if len(done) == 2 else done[0] if done else Report()
     if not work.pull or given.no_expand or not repo.work_tree:
@@ -112,6 +115,26 @@ def sync(
     return Result(
         report, scopes.remote, given.dry_run, pushed, pulled, expansion.expanded, expansion.left_alone, waiting
     )
+
+
+def keep_journal(
+    given: argparse.Namespace, work: Work, repo: Repo, scopes: Scopes
+) -> AbstractContextManager[journal.Note]:
+    """The journal of this run, where it moves anything."""
+    place = scopes.remote.location if scopes.remote and not (given.dry_run or given.offline) else None
+    return journal.keeping(repo, place, [*([PUSH] if work.push else ()), *([PULL] if work.pull else ())])
+
+
+def note_push(note: Note, report: Report) -> None:
+    failed = report.missing.keys() | report.damaged.keys()
+    there = report.present - failed
+    note.done(PUSH, report.transferred, report.bytes or 0, had=there, lacking=report.missing, failed=len(failed))
+
+
+def note_pull(note: Note, report: Report) -> None:
+    failed = report.missing.keys() | report.damaged.keys()
+    there = report.selected - report.present - failed
+    note.done(PULL, report.transferred, report.bytes or 0, had=there, lacking=failed, failed=len(failed))
 
 
 def _with_files(report: Report, expansion: worktree.Expansion, *, asked: bool) -> Report:

@@ -17,6 +17,7 @@ WORKS = {
     "list": "list what all of a long history refers to",
     "window": f"what the last {DAYS} days of it need; nothing has to be downloaded",
     "start": "start the program",
+    "status": "gitlob-status of this history with all of its binaries; first: with nothing remembered",
     "add": "git add of 1,000 files of 256 KiB and 4 of 64 MiB",
     "checkout": "git checkout of these from the local store",
     "add-one": "git add of one file of 20 KiB",
@@ -50,6 +51,20 @@ def history(stage: Stage) -> Iterator[Case]:
         if stage.with_lfs:
             name = " ".join(["git", *(word for word in peer if word != "-c" and "=" not in word)])
             yield Case(work, ["git", *peer], stage.history / "lfs", ours, name)
+
+
+def status(stage: Stage) -> Iterator[Case]:
+    script = stage.given.make_repo
+    if not script.is_file():
+        raise Lacking(f"there is no {script}, which makes the history (--make-repo PATH)")
+    at = stage.folder / "status"
+    size = [f"--{name}={getattr(stage.given, name)}" for name in ("commits", "assets", "sources")]
+    argv = [sys.executable, str(script), str(at), "--format=lob", *size, "--size=16"]
+    subprocess.run(argv, check=True, env=ENV, stdout=sys.stderr)
+    git(at, "config", "remote.origin.git-lob-path", str(stage.folder / "nowhere"))
+    program = str(PROGRAMS / "gitlob-status")
+    yield (ours := Case("status", [program], at))
+    yield Case("status", [program], at, ours, "gitlob-status (first)", prepare=lambda: empty(store(at) / "state"))
 
 
 def large(stage: Stage) -> Iterator[Case]:
@@ -193,6 +208,7 @@ def fix_up(stage: Stage) -> Iterator[Case]:
 
 SCENES: dict[Callable[[Stage], Iterator[Case]], tuple[str, ...]] = {
     history: ("list", "window", "start"),
+    status: ("status",),
     large: ("add", "checkout"),
     add_one: ("add-one",),
     download: ("download",),

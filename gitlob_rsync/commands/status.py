@@ -1,0 +1,141 @@
+"""gitlob-status: shows what a repository lacks, what would move, and what its stores hold."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from gitlob_rsync.commands.common import Parser, add_verbosity, guard, listed, printable, text
+from gitlob_rsync.errors import ExitCode
+
+if TYPE_CHECKING:
+    from gitlob_rsync.config import Settings
+    from gitlob_rsync.status import Amount, Holdings, Move, Status
+
+PROGRAM = "gitlob-status"
+DESCRIPTION = """\
+Show what the working tree lacks, what a pull and a push would move, and what the stores hold. Calls nobody.
+"""
+EPILOG = """\
+examples:
+  gitlob-status                 all at a glance
+  gitlob-status art/characters  the working tree below one folder
+  gitlob-status --json          the same for programs
+
+"""
+
+
+def main() -> int:
+    return guard(PROGRAM, run)
+
+
+def make_parser() -> Parser:
+    parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
+    parser.add_argument(
+        "pathspecs", metavar="PATHSPEC", nargs="*", help="of the working tree, only these paths (git's pathspecs)"
+    )
+    parser.add_argument("--json", action="store_true", help="print all of it as one JSON object")
+    add_verbosity(parser)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    given = make_parser().parse_args(argv)
+    # imported only now, so that --help is quick
+    from gitlob_rsync import config, git, progress, status
+    from gitlob_rsync.commands import status_text
+    from gitlob_rsync.stores import Stores
+
+    git.check_version()
+    repo = git.Repo.discover().kept_offline()
+    settings = config.Settings.load(repo)
+    meter = progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose)
+    found = status.gather(repo, Stores.load(repo), settings, git.pathspecs(given.pathspecs, ()))
+    for warning in settings.warnings:
+        meter.warn(printable(warning))
+    if repo.shallow:
+        meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
+    if given.json:
+        json.dump(as_json(found, settings), sys.stdout)
+        print()
+    elif not given.quiet:
+        page = status_text.Page.of(sys.stdout)
+        lines = status_text.render(found, settings, page, verbose=bool(given.verbose))
+        sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode(page.encoding, "replace"))
+    if given.json or given.quiet:
+        for problem in problems(found, settings):
+            meter.warn(printable(problem))
+    return ExitCode.FAILED if found.errors else ExitCode.DONE
+
+
+def problems(found: "Status", settings: "Settings") -> Iterator[str]:
+    """What is wrong, a line each."""
+    for part, why in found.errors.items():
+        yield f"{part} cannot be told: {why}"
+    if found.no_filter:
+        yield f"filter: {found.no_filter}"
+    for name, error in settings.wrong_remotes.items():
+        yield f"{name}: {error.line()}"
+    for log in found.logs:
+        for direction, last in log.runs.items():
+            if last.exit_code not in (ExitCode.DONE, ExitCode.INTERRUPTED):
+                why = last.error or f"{last.missing} binaries were missing or damaged"
+                yield f"the last {direction} with {log.location} failed: {why}"
+    if found.files and found.files.nowhere:
+        files = sum(map(len, found.files.nowhere.values()))
+        yield f"nowhere: the binaries of {files} files are neither here nor were they at a remote when last asked"
+    for store in (found.store, found.shared):
+        if store and store.torn:
+            yield f"{store.torn} binaries in {store.root} are not whole"
+
+
+def as_json(found: "Status", settings: "Settings") -> dict[str, object]:
+    """All of it. What cannot be had here, or could not be told, is null."""
+    files = found.files
+    names = {str(remote.location): name for name, remote in settings.remotes.items()}
+    default = found.remote.name if found.remote else None
+    return {
+        "working_tree": files and {
+            "to_fill_in": files.to_fill_in,
+            "not_here": listed(files.not_here),
+            "nowhere": listed(files.nowhere),
+            "left_alone": [{"path": text(path), "why": why} for path, why in files.left_alone.items()],
+        },
+        "remote": default,
+        "pull": _plain(found.pull),
+        "push": _plain(found.push),
+        "store": _store(found.store),
+        "shared_store": _store(found.shared),
+        "branches": found.branches and [asdict(branch) | {"name": text(branch.name)} for branch in found.branches],
+        "others": _plain(found.others),
+        "remotes": [
+            {"name": name, "location": str(remote.location), "default": name == default, "error": None}
+            for name, remote in settings.remotes.items()
+        ] + [
+            {"name": name, "location": None, "default": False, "error": error.line()}
+            for name, error in settings.wrong_remotes.items()
+        ],
+        "filter": {"process": found.filter, "error": found.no_filter or None},
+        "hooks": {"pre-push": found.hook},
+        "running": [asdict(job) for job in found.running],
+        "syncs": [
+            {"location": log.location, "remote": names.get(log.location), "lacking": sorted(log.lacking)}
+            | {direction: asdict(log.runs[direction]) if direction in log.runs else None for direction in ("push", "pull")}
+            for log in found.logs
+        ],
+        "errors": found.errors,
+    }  # fmt: skip
+
+
+def _plain(counts: "Move | Amount | None") -> dict[str, object] | None:
+    return asdict(counts) if counts else None
+
+
+def _store(store: "Holdings | None") -> dict[str, object] | None:
+    from gitlob_rsync.status import AGES
+
+    if not store:
+        return None
+    ages = [{"days": days} | asdict(amount) for days, amount in zip(AGES, store.ages, strict=True)]
+    return {"path": store.root} | asdict(store.total) | {"torn": store.torn, "ages": ages}
