@@ -1,9 +1,8 @@
-"""gitlob-setup's work: git's configuration for the filter and for a remote's store, .gitattributes lines, and hooks."""
+"""gitlob-setup's work: git's configuration for the filter and for a remote's store, and .gitattributes lines."""
 
 import os
 import re
 import shlex
-import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -22,18 +21,6 @@ FILTER = {
 """What `gitlob-setup` sets, with the program by its bare name."""
 ATTRIBUTES = "filter=lob -text -merge"
 """No line ends are converted; of two versions in a merge neither is mixed into the other."""
-_KEPT = ".before-gitlob"
-_MARK = "written by gitlob-setup"
-_PRE_PUSH = f"""\
-#!/bin/sh
-# {_MARK} --hooks; gitlob-setup --uninstall takes it away.
-# Sends the binaries that the pushed commits need before git sends the commits.
-pushed=$(cat; echo .)
-if [ -x "$0{_KEPT}" ]; then
-    printf %s "${{pushed%.}}" | "$0{_KEPT}" "$@" || exit
-fi
-printf %s "${{pushed%.}}" | PROGRAM --pre-push -- "$1"
-"""
 
 
 class Filter:
@@ -141,63 +128,6 @@ def add_lines(path: str, lines: list[str]) -> None:
         file.seek(0)
         before = file.read()
         file.write(("\n" if before and not before.endswith("\n") else "") + "".join(f"{line}\n" for line in lines))
-
-
-def hook_path(repo: Repo, name: str) -> str:
-    """Where git looks for a hook: core.hooksPath counts."""
-    path = os.fsdecode(repo.run("rev-parse", "--git-path", f"hooks/{name}")).rstrip("\n")
-    return os.path.join(repo.cwd, path)
-
-
-def check_pre_push(repo: Repo) -> str:
-    """Where our hook goes. Raises UsageError where another stands there and a third is kept aside already."""
-    path = hook_path(repo, "pre-push")
-    if os.path.lexists(path) and not is_ours(path) and os.path.lexists(path + _KEPT):
-        raise UsageError(f"{path}{_KEPT} exists already", "one of the two hooks has to go first")
-    return path
-
-
-def install_pre_push(repo: Repo) -> str:
-    """Put our hook into git's folder for hooks, beside one that stands there, which is called first. Returns its path.
-    Raises UsageError as check_pre_push: nothing is overwritten."""
-    path = check_pre_push(repo)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if os.path.lexists(path) and not is_ours(path):
-        os.rename(path, path + _KEPT)
-    beside = f"{path}.{os.getpid()}"
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(_PRE_PUSH.replace("PROGRAM", program("gitlob-sync")))
-    mode = stat.S_IMODE(os.stat(beside).st_mode)
-    os.chmod(beside, mode | (mode & 0o444) >> 2)  # to be run by who may read it
-    os.rename(beside, path)
-    return path
-
-
-def remove_pre_push(repo: Repo) -> bool:
-    """Take our hook away and put back what stood there; whether there was one."""
-    path = hook_path(repo, "pre-push")
-    if not is_ours(path):
-        return False
-    if os.path.lexists(path + _KEPT):
-        os.rename(path + _KEPT, path)
-    else:
-        os.unlink(path)
-    return True
-
-
-def has_pre_push(repo: Repo) -> bool:
-    """Whether git push runs our hook."""
-    path = hook_path(repo, "pre-push")
-    return is_ours(path) and os.access(path, os.X_OK)
-
-
-def is_ours(path: str) -> bool:
-    """Whether a hook is the one that we wrote."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return _MARK in file.read(4096)
-    except OSError:
-        return False
 
 
 def git_version() -> str:

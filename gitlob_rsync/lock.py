@@ -14,7 +14,8 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import IO
 
 from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.store import Store
@@ -38,6 +39,23 @@ class Job:
     pid: int
     host: str
     since: float
+
+    @classmethod
+    def of(cls, file: IO[bytes]) -> "Job | None":
+        """The run that a note in a file tells of, if it is at work: it holds the lock on that file then."""
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            if not take_now(file.fileno(), fcntl.LOCK_SH):
+                said = json.load(file)
+                return cls(str(said["what"]), int(said["pid"]), str(said["host"]), float(said["since"]))
+        return None
+
+    @classmethod
+    def own(cls, what: str) -> "Job":
+        return cls(what, os.getpid(), os.uname().nodename, time.time())
+
+    def note(self) -> bytes:
+        """What its note says."""
+        return json.dumps(asdict(self)).encode()
 
     def __str__(self) -> str:
         minutes, seconds = divmod(max(0, round(time.time() - self.since)), 60)
@@ -63,27 +81,16 @@ def alone(store: Store, what: str, wait: float = WAIT) -> Iterator[bool]:
         yield _take(store, fcntl.LOCK_EX, what, wait, stack)
 
 
-@contextlib.contextmanager
-def only_one(folder: str, name: str) -> Iterator[bool]:
-    """Whether no other run holds the lock `name` in `folder`: nobody is waited for."""
-    lock = os.open(os.path.join(folder, name), _FLAGS, 0o666)
-    try:
-        yield _try(lock, fcntl.LOCK_EX)
-    finally:
-        os.close(lock)
-
-
 def running(folder: str) -> list[Job]:
     """The runs at work in the store below `folder`, oldest first. What a killed one left of itself is removed."""
     found = []
     for name in _notes(folder):
         at = os.path.join(folder, "running", name)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError), open(at, "rb") as file:
-            if _try(file.fileno(), fcntl.LOCK_SH):
+        with contextlib.suppress(OSError), open(at, "rb") as file:
+            if job := Job.of(file):
+                found.append(job)
+            elif take_now(file.fileno(), fcntl.LOCK_SH):
                 os.unlink(at)
-                continue
-            said = json.load(file)
-            found.append(Job(str(said["what"]), int(said["pid"]), str(said["host"]), float(said["since"])))
     return sorted(found, key=lambda job: job.since)
 
 
@@ -112,7 +119,7 @@ def _take(store: Store, how: int, what: str, wait: float, stack: contextlib.Exit
     return known
 
 
-def _try(lock: int, how: int) -> bool:
+def take_now(lock: int, how: int) -> bool:
     """Take a lock that nobody has. Raises OSError, but for BlockingIOError, where there are no locks."""
     try:
         fcntl.flock(lock, how | fcntl.LOCK_NB)
@@ -125,7 +132,7 @@ def _acquire(lock: int, how: int, folder: str, wait: float) -> bool:
     """Wait for a lock; False where the file system knows none. Raises Busy."""
     deadline = time.monotonic() + wait
     try:
-        while not _try(lock, how):
+        while not take_now(lock, how):
             if time.monotonic() >= deadline:
                 others = "; ".join(map(str, running(folder))) or "another run"
                 raise Busy(f"{folder} is in use: {others}", "wait for it to end, or longer: --lock-wait SECONDS")
@@ -142,8 +149,7 @@ def _announce(notes: str, what: str, stack: contextlib.ExitStack) -> None:
     note = os.open(new, _FLAGS | os.O_EXCL, 0o666)
     stack.callback(os.close, note)
     fcntl.flock(note, fcntl.LOCK_EX)
-    said = {"what": what, "pid": os.getpid(), "host": os.uname().nodename, "since": time.time()}
-    os.write(note, json.dumps(said).encode())
+    os.write(note, Job.own(what).note())
     os.rename(new, at)
     stack.callback(_remove, at)
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from gitlob_rsync import branches, census, history, journal, lock, needs, record, worktree
+from gitlob_rsync import branches, census, history, hooks, journal, lock, needs, record, worktree
 from gitlob_rsync.age import DAY
 from gitlob_rsync.branches import Branch, Tip
 from gitlob_rsync.census import Census
@@ -13,7 +13,7 @@ from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed
-from gitlob_rsync.install import Filter, has_pre_push
+from gitlob_rsync.install import Filter
 from gitlob_rsync.journal import Log
 from gitlob_rsync.lock import Job
 from gitlob_rsync.placeholder import Sha
@@ -80,7 +80,7 @@ class Status:
     others: Amount | None = None
     filter: str | None = None
     no_filter: str = ""
-    hook: bool = False
+    hooks: dict[str, bool] = field(default_factory=dict)
     running: list[Job] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
@@ -90,7 +90,7 @@ def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection
     """Look at everything; `pathspecs` limit the working tree. What cannot be told is noted, and the rest goes on. Raises
     UsageError for a pathspec that is none."""
     repo = repo.kept_offline()
-    status = Status(logs=journal.read_all(repo), hook=has_pre_push(repo))
+    status = Status(logs=journal.read_all(repo), hooks={name: hooks.runs(repo, name) for name in hooks.SCRIPTS})
     try:
         status.remote = settings.remote(None)
     except UsageError as error:

@@ -159,7 +159,7 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     work = Work(tmp_path / "work")
     before = work.read(".git/config")
     done = work.run("gitlob-setup", "-n", "origin", "nas:/x", "--track", "*.png", "--hooks")
-    assert done.stderr.count("would: ") == 4
+    assert done.stderr.count("would: ") == 6
     assert work.read(".git/config") == before
     assert not (work.path / ".gitattributes").exists() and not (work.path / ".git" / "hooks" / "pre-push").exists()
 

@@ -32,7 +32,7 @@ FLOORS = [
         "branches",
         "needs",
     },
-    {"purge", "remote_purge", "worktree", "sync", "filter", "serve", "install", "status"},
+    {"purge", "remote_purge", "worktree", "sync", "filter", "serve", "install", "status", "background", "hooks"},
     {"commands"},
 ]
 SAME_FLOOR = {
@@ -58,7 +58,7 @@ SAME_FLOOR = {
     "needs": {"git", "history", "partial", "state"},
     "sync": set(),
     "purge": {"sync"},
-    "status": {"install", "worktree"},
+    "status": {"hooks", "install", "worktree"},
     "commands": {"commands"},
 }
 ONLY_USERS = {

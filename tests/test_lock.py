@@ -73,14 +73,6 @@ def test_who_waits_gets_in_when_the_other_is_done(folder: Path) -> None:
     process.wait()
 
 
-def test_only_one(folder: Path) -> None:
-    folder.mkdir()
-    with lock.only_one(str(folder), "prefetch") as first, lock.only_one(str(folder), "prefetch") as second:
-        assert (first, second) == (True, False)
-    with lock.only_one(str(folder), "prefetch") as third:
-        assert third
-
-
 def test_where_nothing_can_be_written_users_go_on(folder: Path) -> None:
     folder.write_text("a file in its place")
     with lock.using(store_in(folder), "one", 0):

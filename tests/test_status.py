@@ -445,7 +445,7 @@ def test_a_linked_worktree_has_its_own_files_and_the_common_store(work: Work, tm
     linked = Work(tmp_path / "linked")
     found = status(linked)
     assert found["working_tree"]["to_fill_in"] == 1 and found["store"]["path"] == str(work.content)
-    assert found["hooks"] == {"pre-push": False}
+    assert found["hooks"] == dict.fromkeys(HOOKS, False)
     assert status(work)["working_tree"]["to_fill_in"] == 0
 
 
@@ -473,12 +473,12 @@ def test_a_part_that_cannot_be_told_leaves_the_rest(work: Work) -> None:
 def test_filter_and_hook(work: Work) -> None:
     found = status(work)
     assert found["filter"] == {"process": "gitlob-filter process", "error": None}
-    assert found["hooks"] == {"pre-push": False}
-    assert "none (gitlob-setup --hooks)" in shown(work)
+    assert found["hooks"] == dict.fromkeys(HOOKS, False)
+    assert "(gitlob-setup --hooks)" in shown(work)
     work.run("gitlob-setup", "-q", "--hooks")
-    assert status(work)["hooks"] == {"pre-push": True} and "pre-push sends binaries" in shown(work)
+    assert status(work)["hooks"] == dict.fromkeys(HOOKS, True) and "pre-push sends binaries" in shown(work)
     (work.path / ".git/hooks/pre-push").chmod(0o644)  # git passes over it
-    assert status(work)["hooks"] == {"pre-push": False}
+    assert status(work)["hooks"] == dict.fromkeys(HOOKS, True) | {"pre-push": False}
     work.run("gitlob-setup", "-q", "--uninstall")
     found = status(work)
     assert found["filter"]["process"] is None and "does not know the filter" in found["filter"]["error"]
@@ -502,6 +502,7 @@ def test_remotes(work: Work, store: Path) -> None:
 
 # Who is at work, and what came of the last syncs
 
+HOOKS = ("pre-push", "post-checkout", "post-merge")
 HOLD = """
 import sys, time
 from gitlob_rsync import lock

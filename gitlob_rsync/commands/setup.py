@@ -2,8 +2,9 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from gitlob_rsync import config, git, install, progress
+from gitlob_rsync import config, git, hooks, install, progress
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard, printable
 from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.progress import Meter
@@ -35,7 +36,9 @@ def make_parser() -> Parser:
         "--track", metavar="PATTERN", nargs="+", action="extend", default=[],
         help="keep files of these names as binaries: adds lines to .gitattributes in the current folder",
     )  # fmt: skip
-    parser.add_argument("--hooks", action="store_true", help="have git push send the binaries first (pre-push)")
+    parser.add_argument(
+        "--hooks", action="store_true", help="git push sends the binaries first; git-lob.prefetch counts"
+    )
     parser.add_argument(
         "--global", dest="for_user", action="store_true", help="the filter for all of the user's repositories"
     )
@@ -103,8 +106,9 @@ def _install(repo: git.Repo | None, given: argparse.Namespace) -> list[Step]:
         if lines:
             steps.append((f"track: {path}: {'; '.join(lines)}", lambda: install.add_lines(path, lines)))
     if repo and given.hooks:
-        install.program("gitlob-sync")
-        steps.append((f"hook: {install.check_pre_push(repo)}", lambda: install.install_pre_push(repo)))
+        program = install.program("gitlob-sync")
+        for name in hooks.SCRIPTS:
+            steps.append((f"hook: {hooks.check(repo, name)}", partial(hooks.install, repo, name, program)))
     return steps
 
 
@@ -112,8 +116,9 @@ def _uninstall(repo: git.Repo | None) -> list[Step]:
     own = install.Filter(repo)
     own.check_own()
     steps: list[Step] = [("filter: taken out of git's configuration", own.remove)]
-    if repo and install.is_ours(install.hook_path(repo, "pre-push")):
-        steps.append(("hook: pre-push taken away", lambda: install.remove_pre_push(repo)))
+    for name in hooks.SCRIPTS if repo else ():
+        if repo and hooks.is_ours(hooks.path_of(repo, name)):
+            steps.append((f"hook: {name} taken away", partial(hooks.remove, repo, name)))
     return steps
 
 
@@ -134,7 +139,7 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
     look("git", install.git_version)
     look("rsync", lambda: ".".join(map(str, rsync.local_version())))
     look("filter", lambda: install.Filter(repo).check(config.Settings.load(repo).has_filter))
-    look("hook", lambda: "pre-push sends binaries" if install.has_pre_push(repo) else "none (--hooks)")
+    look("hook", lambda: "pre-push sends binaries" if hooks.runs(repo, "pre-push") else "none (--hooks)")
     look("remote", lambda: _remote(repo, word))
     return worst
 

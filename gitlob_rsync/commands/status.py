@@ -117,7 +117,7 @@ def as_json(found: "Status", settings: "Settings") -> dict[str, object]:
             for name, error in settings.wrong_remotes.items()
         ],
         "filter": {"process": found.filter, "error": found.no_filter or None},
-        "hooks": {"pre-push": found.hook},
+        "hooks": found.hooks,
         "running": [asdict(job) for job in found.running],
         "syncs": [
             {"location": log.location, "remote": names.get(log.location), "lacking": sorted(log.lacking)}

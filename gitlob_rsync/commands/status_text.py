@@ -141,7 +141,10 @@ def _setup(found: Status, settings: Settings) -> Iterator[str]:
         rows.append((f"remote {name}", f"{remote.location}{default}"))
     rows += [(f"remote {name}", f"WRONG {error.line()}") for name, error in settings.wrong_remotes.items()]
     rows.append(("filter", found.filter or f"WRONG {found.no_filter}"))
-    rows.append(("hook", "pre-push sends binaries" if found.hook else "none (gitlob-setup --hooks)"))
+    missing = [name for name, there in found.hooks.items() if not there]
+    rows.append(
+        ("hooks", f"none: {', '.join(missing)} (gitlob-setup --hooks)" if missing else "pre-push sends binaries")
+    )
     yield from _table([(printable(name), printable(what)) for name, what in rows])
 
 

@@ -4,10 +4,15 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gitlob_rsync.commands.common import CONFIGURED, guard, printable
 from gitlob_rsync.commands.sync_options import PROGRAM, parse, remote_behind_refs
 from gitlob_rsync.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from gitlob_rsync.git import Repo
+    from gitlob_rsync.progress import Meter
 
 
 def main() -> int:
@@ -17,13 +22,15 @@ def main() -> int:
 def run(argv: Sequence[str]) -> int:
     given, work = parse(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import age, config, git, location, lock, progress
+    from gitlob_rsync import age, background, config, git, location, lock, progress
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
     from gitlob_rsync.stores import Stores
 
     started = time.monotonic()
     git.check_version()
     repo = git.Repo.discover()
+    if given.stop:
+        return stop(repo, progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose))
     stores = Stores.load(repo)
     settings = config.Settings.load(repo)
     if given.timeout is not None:
@@ -33,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
     if given.bwlimit is not None:
         rate = config.bwlimit(given.bwlimit, lambda why: UsageError(f"--bwlimit {given.bwlimit!r}: {why}"))
         settings = replace(settings, bwlimit=rate)
-    kind = "none" if given.json and given.progress == "auto" else given.progress
+    kind = "none" if (given.json or given.background) and given.progress == "auto" else given.progress
     meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
     for warning in settings.warnings:
         meter.warn(printable(warning))
@@ -52,9 +59,22 @@ def run(argv: Sequence[str]) -> int:
     if given.list:
         sync_report.print_list(repo, stores, settings, scopes, given)
         return ExitCode.DONE
-    user = nullcontext() if given.dry_run else lock.using(stores.own, " ".join([PROGRAM, *argv]), settings.lock_wait)
+    what = " ".join([PROGRAM, *argv])
+    if given.background and not background.detach(stores.own, what):
+        meter.note(f"another run is in the background: {background.running(repo.folder) or 'it just began'}")
+        return ExitCode.DONE
+    user = nullcontext() if given.dry_run else lock.using(stores.own, what, settings.lock_wait)
     with sync_scopes.keep_journal(given, work, repo, scopes) as note, user:
         result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter, note)
     result = replace(result, seconds=round(time.monotonic() - started, 3))
     sync_report.tell(result, meter, as_object=given.json)
     return result.exit_code
+
+
+def stop(repo: "Repo", meter: "Meter") -> int:
+    """End what is in the background."""
+    from gitlob_rsync import background
+
+    job = background.stop(repo.folder)
+    meter.say(printable(f"stopped: {job}" if job else "nothing is in the background"))
+    return ExitCode.DONE

@@ -76,6 +76,10 @@ def make_parser() -> Parser:
         "--pre-push", action="store_true", help="for git's hook: send what the refs on standard input need"
     )
     how = parser.add_argument_group("how")
+    how.add_argument(
+        "--background", action="store_true", help="go on in the background, one at a time, and leave files as they are"
+    )
+    how.add_argument("--stop", action="store_true", help="end what is in the background; what had come is kept")
     how.add_argument("--bwlimit", metavar="RATE", help="KiB a second, or with a suffix (500k, 1.5m)")
     how.add_argument("--timeout", metavar="SECONDS", type=int, help="give up after this long without progress (120)")
     how.add_argument(
@@ -102,6 +106,11 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
         if selection or any(getattr(given, name) for name in others):
             parser.error("--pre-push is for git's hook, and goes with REMOTE alone")
         given.push = True
+    if given.background and (given.list or given.dry_run or given.json or given.pre_push):
+        parser.error("--background tells nothing; --list, --dry-run and --json do not go with it")
+    if given.stop and any(value not in (None, False, [], 0, "auto") for name, value in vars(given).items()
+                          if name not in ("stop", "quiet", "verbose")):  # fmt: skip
+        parser.error("--stop goes with no other option")
     if given.window not in (None, CONFIGURED) and not age.is_age(given.window):
         parser.error(f"--window {given.window!r}: {age.FORMS}")
     if given.checkout and (given.push or given.pull):

@@ -102,7 +102,8 @@ def sync(
                 note_pull(note, pulled)
     done = [report for report in (pushed, pulled) if report]
     report = merged(*done) if len(done) == 2 else done[0] if done else Report()
-    if not work.pull or given.no_expand or not repo.work_tree:
+    left = given.no_expand or (given.background and not given.checkout)  # nobody expects files to change by themselves
+    if not work.pull or left or not repo.work_tree:
         return Result(report, scopes.remote, given.dry_run, pushed, pulled)
     # a damaged or missing binary that the checkout waits for is told once, with where it was looked for
     own = git.pathspecs(given.include, given.exclude) if given.checkout else []
