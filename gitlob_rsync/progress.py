@@ -1,9 +1,14 @@
-"""What a person sees while work goes on. Jobs report to a Meter; which kind it is, the command decides."""
+"""What a person sees while work goes on. Jobs report to a Meter; which kind it is, the command decides.
+
+Whatever a message quotes, a terminal gets printable text.
+"""
 
 import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from gitlob_rsync.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -36,12 +41,12 @@ class Meter:
 
     def warn(self, text: str) -> None:
         """Something is wrong, and work goes on: shown even with -q."""
-        self._print(f"{self._program}: {' '.join(text.split())}")
+        self._print(printable(f"{self._program}: {' '.join(text.split())}"))
 
     def say(self, text: str) -> None:
         """The summary of a run: not shown with -q."""
         if not self._quiet:
-            self._print(text)
+            self._print(printable(text))
 
     def note(self, text: str) -> None:
         """Good to know, and nothing wrong: not shown with -q."""
@@ -51,7 +56,7 @@ class Meter:
     def detail(self, text: str) -> None:
         """Shown with -v."""
         if self._verbose:
-            self._print(text)
+            self._print(printable(text))
 
 
 class Silent(Meter):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
-from gitlob_rsync.commands.common import CONFIGURED, guard, printable
+from gitlob_rsync.commands.common import CONFIGURED, guard
 from gitlob_rsync.commands.sync_options import PROGRAM, parse, remote_behind_refs
 from gitlob_rsync.errors import ExitCode, UsageError
 
@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     kind = "none" if given.json and given.progress == "auto" else given.progress
     meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
     for warning in settings.warnings:
-        meter.warn(printable(warning))
+        meter.warn(warning)
     if repo.shallow:
         meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
     if given.pre_push:
