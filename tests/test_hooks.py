@@ -150,8 +150,19 @@ def test_tracking_adds_each_line_once(tmp_path: Path) -> None:
 def test_a_pattern_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     work = init(tmp_path / "work")
     before = work.read(".gitattributes")
-    work.run("gitlob-setup", "--track", "!*.png", code=2)
+    for pattern in ("!*.png", "[attr]x", "x" * 3000, " ", "a\nb"):
+        assert work.run("gitlob-setup", "--track", pattern, code=2).stderr.count("\n") == 1
     assert work.read(".gitattributes") == before
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    """A repository may hold .gitattributes as a link to a file of the user's; git itself does not follow it."""
+    work = init(tmp_path / "work", attributes="")
+    (tmp_path / "precious").write_text("export X\n")
+    (work.path / ".gitattributes").symlink_to(tmp_path / "precious")
+    done = work.run("gitlob-setup", "--track", "*.png", code=2)
+    assert done.stderr.count("\n") == 1 and "symbolic link" in done.stderr
+    assert (tmp_path / "precious").read_text() == "export X\n"
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
