@@ -85,6 +85,15 @@ def test_tags_are_pushed_with_their_binaries(pushing: Work, store: Path) -> None
     pushing.git("push", "-q", "origin", "blob")
 
 
+@pytest.mark.parametrize("name", ["no\u00a0break", "line\u2028end", "next\x85line", "latin\udce9"], ids=ascii)
+def test_refs_of_any_name_are_pushed_with_their_binaries(pushing: Work, store: Path, name: str) -> None:
+    """Names of refs are bytes: what Unicode calls a space, or the end of a line, is none to git."""
+    pushing.git("checkout", "-q", "-b", name)
+    pushing.commit(a__bin=b"of an odd branch")
+    pushing.git("push", "-q", "origin", name)
+    assert sha_of(b"of an odd branch") in check(store)
+
+
 def test_an_existing_hook_is_called_first_and_comes_back(pushing: Work, tmp_path: Path) -> None:
     pushing.run("gitlob-setup", "-q", "--uninstall")
     hook = pushing.path / ".git" / "hooks" / "pre-push"
