@@ -21,6 +21,8 @@ from gitlob_rsync.placeholder import Sha
 
 _DIFF_TREE = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--root", "-m", "--no-renames", "--no-commit-id",
               "--no-ext-diff", "--no-textconv", "--ignore-submodules=none")  # fmt: skip
+_DIFFERENCE = re.compile(rb":[0-7]{6} ([0-7]{6}) [0-9a-f]+ ([0-9a-f]{40}|[0-9a-f]{64}) [A-Z]\Z")
+"""git-diff-tree(1), "Raw output format": a new mode and a new blob. Without renames there is one path to each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +165,19 @@ def tips(repo: Repo, scope: Committed) -> list[str]:
 
 
 def _new_sides(output: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """(blob, path) of each regular file on the new side of raw differences: `:MODE MODE OLD NEW STATUS NUL PATH NUL`."""
+    """(blob, path) of each regular file on the new side of raw differences: `:MODE MODE OLD NEW STATUS NUL PATH NUL`.
+
+    What was cut off before its end is left out: whoever wrote it failed, and its exit code says so.
+    """
     fields = roots.zsplit(output)
-    for raw in fields:
-        path = next(fields, b"")
+    for raw, path in zip(fields, fields, strict=False):
         if not raw.startswith(b":"):
             raw = raw.partition(b"\n")[2]  # the line that names a pair of trees stands before its first entry
-        _, mode, _, blob, _ = raw.split(b" ")
-        if mode in git.REGULAR:
-            yield blob.decode(), path
+        found = _DIFFERENCE.match(raw)
+        if not found:
+            raise ToolError(f"git diff-tree said {raw!r}, which is no difference")
+        if found[1] in git.REGULAR:
+            yield found[2].decode(), path
 
 
 def _tips(repo: Repo, *which: str) -> dict[str, int]:

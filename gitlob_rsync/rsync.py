@@ -36,11 +36,11 @@ CONNECT_SECONDS = 20
 _NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender": (3, 2, 5)}
 """Options and the version that brought them. The first two must be known to the remote's rsync too."""
 
-_ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d+)\|(\d{4}(?:/\d\d){2}-\d\d(?::\d\d){2})\|(.*)\Z", re.DOTALL)
+_ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d{1,19})\|(\d{4}(?:/\d\d){2}-\d\d(?::\d\d){2})\|(.*)\Z", re.DOTALL)
 _NO_FOLDER = re.compile(
     rb'change_dir "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}"( \(in .*\))? failed: No such file or directory \(2\)'
 )
-_TOTAL = re.compile(rb" *(\d+) +\d+%")
+_TOTAL = re.compile(rb" *(\d{1,19}) +\d+%")
 _FORMAT = "--out-format=%i|%l|%M|%n"
 """What happened, size in bytes, time of the last change, name."""
 
@@ -106,13 +106,17 @@ class _Ended:
 
 def local_version() -> tuple[int, ...]:
     """The version of the rsync on PATH. Raises UsageError where it is none that will do."""
-    out = process.run([process.tool("rsync"), "--version"], env=process.clean_env()).decode(errors="replace")
-    first = out.partition("\n")[0]
+    return version_in(process.run([process.tool("rsync"), "--version"], env=process.clean_env()))
+
+
+def version_in(said: bytes) -> tuple[int, ...]:
+    """The version that `rsync --version` says. Raises as local_version."""
+    first = said.decode(errors="replace").partition("\n")[0]
     if first.startswith("openrsync"):
         raise UsageError(
             f"the rsync on PATH is {first}", "it cannot read file lists: install rsync from rsync.samba.org"
         )
-    found = re.match(r"rsync\s+version v?(\d+)\.(\d+)\.(\d+)", first)
+    found = re.match(r"rsync +version v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", first)
     version = tuple(map(int, found.groups())) if found else ()
     if version < OLDEST:
         raise UsageError(f"rsync is too old: {first}", f"install rsync {'.'.join(map(str, OLDEST))} or later")

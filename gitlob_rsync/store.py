@@ -61,7 +61,7 @@ class Meta:
     def decode(cls, content: bytes, sha: Sha) -> "Meta | None":
         """Read the meta of `sha`, whatever its spacing and order; None where it is torn or does not add up."""
         try:
-            said = json.loads(content) if len(content) < 4096 else None
+            said = json.loads(content.decode()) if len(content) < 4096 else None
         except (ValueError, RecursionError):
             return None
         if not isinstance(said, dict):
