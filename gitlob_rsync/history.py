@@ -6,6 +6,7 @@ difference: by induction over the order of comparison nothing is missed, at ever
 also what makes pathspecs exact, which they are not with `rev-list --objects` (it visits a tree once, at one path).
 """
 
+import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -135,7 +136,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
     with tempfile.TemporaryFile() as feed:
         if isinstance(scope, Committed):
             feed.writelines(
-                f"{commit}\n".encode() for commit in [*_start(repo, scope), *(f"^{tip}" for tip in scope.known)]
+                os.fsencode(f"{commit}\n") for commit in [*_start(repo, scope), *(f"^{tip}" for tip in scope.known)]
             )
             argvs = [repo.argv("rev-list", "--parents", "--stdin", *_everything(scope)), diff_tree]
         else:
@@ -274,7 +275,7 @@ def _walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[st
     if not tips and not options:
         return
     with tempfile.TemporaryFile() as feed:
-        feed.writelines(f"{tip}\n".encode() for tip in tips)
+        feed.writelines(os.fsencode(f"{tip}\n") for tip in tips)
         feed.seek(0)
         argv = repo.argv("rev-list", "--topo-order", "--timestamp", "--parents", "--stdin", *options)
         with process.pipeline(argv, env=repo.env, cwd=repo.cwd, stdin=feed) as output:
