@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.placeholder import Sha
@@ -113,14 +113,32 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True)
 class Store:
+    """`of_others`: other people bring binaries, too. What they do not let us read counts as not here."""
+
     root: str
     sharing: Sharing = Sharing()
+    of_others: bool = False
+
+    @classmethod
+    def open_to_others(cls, root: str, sharing: Sharing) -> "Store":
+        """A store of several repositories, which is for whom its folder is for, whatever the umask of who adds to it."""
+        with suppress(OSError):
+            sharing = replace(sharing, bits=sharing.bits | os.stat(root).st_mode & 0o066)
+        return cls(root, sharing, True)
 
     def path(self, sha: Sha, part: str | int) -> str:
         return f"{self.root}/{sha[0:3]}/{sha[3:6]}/{sha}_{part}"
 
     def complete(self, sha: Sha) -> Meta | None:
         """The meta of a binary that is here whole: valid, and each chunk a file of its exact size. Contents unread."""
+        try:
+            return self._complete(sha)
+        except PermissionError:
+            if self.of_others:
+                return None
+            raise
+
+    def _complete(self, sha: Sha) -> Meta | None:
         meta = read_meta(self.path(sha, META), sha)
         if meta is None:
             return None
@@ -201,6 +219,10 @@ class Store:
                 pass
         except (Damaged, FileNotFoundError):
             return False
+        except PermissionError:
+            if self.of_others:
+                return False
+            raise
         return True
 
     def admit(self, meta: Meta, files: Sequence[str]) -> None:
@@ -249,6 +271,9 @@ class Store:
             while True:
                 try:
                     os.link(origin.path(meta.sha, part), at, follow_symlinks=False)
+                    if self.of_others:
+                        with suppress(PermissionError):  # whose file it is has to let others read it
+                            self.sharing.apply(at)
                     break
                 except FileExistsError:
                     os.unlink(at)

@@ -32,7 +32,7 @@ class Stores:
         shared = None
         if (value := values.get("git-lob.sharedstore")) and value.text:
             at = os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(value.text))
-            shared = Store(os.path.normpath(at), sharing)
+            shared = Store.open_to_others(os.path.normpath(at), sharing)
         return cls(Store(os.path.join(repo.folder, "content"), sharing), shared)
 
 
