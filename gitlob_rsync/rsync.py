@@ -29,7 +29,7 @@ from gitlob_rsync import process
 from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.store import CHUNK, EMPTY, META, NAME, name
+from gitlob_rsync.store import CHUNK, EMPTY, META, NAME, check_folders, name
 
 OLDEST = (3, 1, 3)
 CONNECT_SECONDS = 20
@@ -263,8 +263,11 @@ class Session:
 
     def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
         """Bring files of the store at `root` to the remote one, but for those that it has in their size, unless `anew`.
-        Makes its folder, however deep. Returns what was sent."""
+        Makes its folder, however deep. Returns what was sent. Raises GitlobError where a link on a disk of ours would lead
+        away."""
         names = list(names)
+        if self.location.kind is Kind.PATH:
+            check_folders(self.location.path, names)
 
         def args() -> list[str]:
             return send_args(self._version, self._lacking, self._options.client, self._options.fsync, anew)

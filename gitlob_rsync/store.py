@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -249,10 +249,7 @@ class Store:
         """The folder of a binary, made where it is missing. A link in a folder's place is not followed."""
         folder = f"{self.root}/{sha[0:3]}/{sha[3:6]}"
         for path in (folder.rpartition("/")[0], folder):
-            try:
-                if not stat.S_ISDIR(os.lstat(path).st_mode):
-                    raise GitlobError(f"{path} is not a folder", "move it out of the store")
-            except FileNotFoundError:
+            if not _is_folder(path):
                 self.make_root()
                 with suppress(FileExistsError):
                     os.mkdir(path)
@@ -283,6 +280,24 @@ class Store:
                     raise
         self.touch(meta.sha)
         return True
+
+
+def check_folders(root: str, names: Iterable[str]) -> None:
+    """Raises GitlobError where something else stands in the place of a folder that files of a store, by name, are to get
+    into: rsync before 3.5.0 would write through a link there."""
+    folders = {name.rpartition("/")[0] for name in names}
+    for folder in sorted({*folders, *(folder.partition("/")[0] for folder in folders)}):
+        _is_folder(f"{root}/{folder}")
+
+
+def _is_folder(path: str) -> bool:
+    """Whether there is a folder; False where there is nothing. Raises GitlobError for anything else, a link among it."""
+    try:
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            return True
+    except FileNotFoundError:
+        return False
+    raise GitlobError(f"{path} is not a folder", "move it out of the store")
 
 
 def share(meta: Meta, own: Store, shared: Store | None) -> None:
