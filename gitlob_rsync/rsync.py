@@ -131,8 +131,9 @@ def transport(location: Location, version: tuple[int, ...], timeout: int, ssh: s
     if location.kind is Kind.SSH:
         assert ssh
         args += ["-e", ssh]
-        if version < (3, 2, 4) and re.search(r"[^\w@%+=:,./-]", location.path):
-            args.append("--protect-args")  # newer ones escape what the far shell would expand
+        # the far shell gets the path: newer ones escape what it would act on, but for this one character
+        if re.search(r"[^\w@%+=:,./-]" if version < (3, 2, 4) else "`", location.path):
+            args.append("--protect-args")
     return args
 
 
