@@ -237,7 +237,7 @@ class Session:
         if not any(os.path.basename(word) == "ssh" for word in own.split()):
             options = options[-2:] if self.location.port is not None else []
         script = Path(self._scratch, "ssh")
-        script.write_text(f'{own} {shlex.join(options)} "$@"\n')
+        script.write_bytes(os.fsencode(f'{own} {shlex.join(options)} "$@"\n'))
         return shlex.join(["/bin/sh", str(script)])
 
     def fetch(
