@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.placeholder import Sha
@@ -200,6 +201,14 @@ class Store:
         """The content, as it is there."""
         for number in range(meta.chunks):
             yield from read_file(self.path(meta.sha, number))
+
+    def holds(self, sha: Sha, content: Iterable[bytes]) -> bool:
+        """Whether a binary is here whole, and its bytes are these, in blocks of BLOCK bytes."""
+        meta = self.complete(sha)
+        try:
+            return meta is not None and all(one == other for one, other in zip_longest(self.blocks(meta), content))
+        except FileNotFoundError:
+            return False
 
     def read(self, meta: Meta) -> Iterator[bytes]:
         """The content, hashed on the way: the last act of the iteration is to raise Damaged if it is wrong."""
