@@ -3,6 +3,7 @@
 Whatever a message quotes, a terminal gets printable text.
 """
 
+import math
 import sys
 import time
 from contextlib import suppress
@@ -70,6 +71,10 @@ class Line(Meter):
     """A line of plain text now and then, for logs."""
 
     SECONDS = 10.0
+    _what = ""
+    _total: int | None = None
+    _last = math.inf
+    """Before a step begins: what moves then, like a list of ours, is not told of."""
 
     def begin(self, what: str, total: int | None = None) -> None:
         self._what, self._total, self._last = what, total, time.monotonic()
