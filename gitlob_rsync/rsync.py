@@ -11,6 +11,7 @@ What the flags are for was found out by experiment, with versions from 3.1.3 to 
 """
 
 import calendar
+import math
 import os
 import re
 import select
@@ -81,8 +82,12 @@ class Item:
 
     @property
     def changed(self) -> float:
-        """When it was changed last, in seconds since 1970 by the clock of its machine."""
-        return calendar.timegm(time.strptime(self.stamp, "%Y/%m/%d-%H:%M:%S"))
+        """When it was changed last, in seconds since 1970 by the clock of its machine. What cannot be a time is later than
+        all: nothing is deleted for its age then."""
+        try:
+            return calendar.timegm(time.strptime(self.stamp, "%Y/%m/%d-%H:%M:%S"))
+        except ValueError:
+            return math.inf
 
 
 @dataclass(slots=True)
