@@ -272,8 +272,7 @@ class Session:
         Makes its folder, however deep. Returns what was sent. Raises GitlobError where a link on a disk of ours would lead
         away."""
         names = list(names)
-        if self.location.kind is Kind.PATH:
-            check_folders(self.location.path, names)
+        self._check_folders(names)
 
         def args() -> list[str]:
             return send_args(self._version, self._lacking, self._options.client, self._options.fsync, anew)
@@ -287,6 +286,11 @@ class Session:
         if ended.code:
             raise self._failure(ended)
         return ended.sizes()
+
+    def _check_folders(self, names: Iterable[str]) -> None:
+        """On a disk of ours, raise GitlobError where a link would lead away what is to get to these names."""
+        if self.location.kind is Kind.PATH:
+            check_folders(self.location.path, names)
 
     def _remote_umask(self) -> int | None:
         """A store on a disk of ours is for whom its root is for, whatever our umask; elsewhere the far umask rules."""
@@ -358,11 +362,13 @@ class Session:
         return {at.name: at.read_bytes() for at in sorted(top.iterdir())} if top.is_dir() else {}
 
     def discard(self, names: Collection[str], trash: str) -> None:
-        """Move files of the remote store into a folder below ASIDE there, under the names that they had."""
+        """Move files of the remote store into a folder below ASIDE there, under the names that they had. Raises as send."""
+        self._check_folders([*names, f"{ASIDE}/{trash}/."])
         self._move(names, self._root(), f"{ASIDE}/{trash}")
 
     def bring_back(self, names: Collection[str], trash: str) -> None:
-        """Move files from a folder below ASIDE at the remote into the store there."""
+        """Move files from a folder below ASIDE at the remote into the store there. Raises as send."""
+        self._check_folders([*names, f"{ASIDE}/{trash}/."])
         _, _, folder = self.location.path.partition("/")
         up = "/".join([".."] * f"{ASIDE}/{trash}".count("/")) + "/.."
         self._move(names, self._root(f"{ASIDE}/{trash}/"), f"/{folder}" if self.location.kind is Kind.DAEMON else up)

@@ -294,8 +294,13 @@ class Store:
 def check_folders(root: str, names: Iterable[str]) -> None:
     """Raises GitlobError where something else stands in the place of a folder that files of a store, by name, are to get
     into: rsync before 3.5.0 would write through a link there."""
-    folders = {name.rpartition("/")[0] for name in names}
-    for folder in sorted({*folders, *(folder.partition("/")[0] for folder in folders)}):
+    folders = set()
+    for folder in {name.rpartition("/")[0] for name in names}:
+        above = folder
+        while above:
+            folders.add(above)
+            above = above.rpartition("/")[0]
+    for folder in sorted(folders):
         _is_folder(f"{root}/{folder}")
 
 
