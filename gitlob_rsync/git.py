@@ -60,7 +60,8 @@ class Repo:
             if "not a git repository" in text:
                 raise UsageError(f"{os.getcwd()} is not in a git repository", "cd into one") from None
             check_version()
-            raise UsageError(f"git cannot open the repository: {text}") from None
+            hint = "see safe.directory in git help config" if "dubious ownership" in text else ""
+            raise UsageError(f"git cannot open the repository: {text}", hint) from None
         lines = os.fsdecode(said).split("\n")[:-1]
         if len(lines) not in (4, 5):
             raise UsageError(f"{os.getcwd()}: a repository whose folder has a newline in its name cannot be used")
