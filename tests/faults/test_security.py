@@ -1,34 +1,40 @@
 """The attacks that programs of this kind have fallen to, each with its test: here, or where this table says.
 
-| attack | test |
+| attack | tests |
 |--|--|
 | writing through a link in the working tree: a folder, a file | test_worktree: links_in_the_place_of_files_and_folders |
-| the same, set while files are filled in; a link where a file is missing | here: "The working tree" |
+| the same, set while files are filled in; a link where a file is missing | here: The working tree |
 | writing through a hard link to a placeholder | test_worktree: another_hard_link_to_the_placeholder |
-| writing through a hard link to a store's file | here: "The local store" |
-| .git as a part of a path, in any case or Unicode form; .. and absolute paths | here: "The working tree" |
+| writing through a hard link to a store's file | here: The local store |
+| .git as a part of a path, in any case or Unicode form; .. and absolute paths | here: The working tree |
 | .gitattributes as a link | test_hooks: nothing_is_written_through_a_link |
 | options in refs | test_selection: an_unknown_ref_is_named; test_bad_input: wrong_usage |
-| options and commands in names of branches, tags, remotes | here: "Options and commands" |
-| options and commands in paths | test_worktree, test_filter, test_git_at_work: paths_...; test_selection: any_path_comes_out |
-| options and paths in a placeholder's text | here: "Options and commands"; test_fuzz: nothing_else_is_a_placeholder |
-| options and commands in locations | test_location, test_bad_input: wrong_usage; in a tracked file: here |
-| values of the configuration with line ends | test_bad_input: a_value_out_of_range; test_fuzz: every_value |
-| commands and other keys in a tracked file; what it includes | test_transfer: a_tracked_file_gives_a_team_its_store; test_fuzz |
-| a tracked file that is a link, or no file | here: "Options and commands" |
+| options and commands in names of branches, tags, remotes | here: Options and commands |
+| options and commands in paths | test_worktree: paths_that_are_hard; test_filter: paths_with_a_dash; test_selection: any_path_comes_out |
+| options and paths in a placeholder's text | here: Options and commands; faults/test_fuzz: nothing_else_is_a_placeholder |
+| options and commands in locations | test_location: what_is_none_is_refused; test_bad_input: wrong_usage |
+| the same in a tracked file | here: Options and commands; faults/test_fuzz: no_location_is_anything_but_a_place |
+| values of the configuration with line ends | test_bad_input: a_value_out_of_range; faults/test_fuzz: every_value_of_the_configuration |
+| commands and other keys in a tracked file | test_transfer: a_tracked_file_gives_a_team; faults/test_fuzz: a_tracked_file_gives_locations |
+| a tracked file that is a link, or no file | here: Options and commands |
 | programs called git, rsync or ssh in the current folder | test_bad_input: programs_of_the_repository_are_not_run |
-| Python modules in the current folder | here: "Programs" |
-| a remote that sends wrong bytes, links, folders, FIFOs, metas that lie | test_transfer: nothing_hostile_gets_in, no_hostile_meta_is_believed, a_lie_about_the_size |
-| a remote that sends other names, places and kinds than it was asked for | here: "A remote that lies" |
-| a remote that sends nonsense, or nothing | test_rsync: a_daemon_that_is_none, a_daemon_that_never_answers, a_sender_that_freezes; here |
-| a remote whose words act on the terminal, or pass for rsync's | test_rsync: fit_for_a_terminal; here; test_fuzz |
-| links in a local store, and in what a killed run left | test_bad_input: a_local_store_that_is_none; test_transfer: links_in_what_was_left; here |
-| links in a store on a disk of ours that is pushed to | here: "A store that others can write" |
-| files of a shared store that others cannot read, or anyone can write | here: "Modes" |
+| Python modules in the current folder; the repository of another user | here: Programs |
+| a remote that sends wrong bytes, links, folders, FIFOs | test_transfer: nothing_hostile_gets_in |
+| a remote whose metas lie | test_transfer: no_hostile_meta_is_believed; test_transfer: a_lie_about_the_size |
+| a remote that sends other names, places and kinds than it was asked for | here: A remote that lies |
+| a remote that sends nonsense | test_rsync: a_daemon_that_is_none; here: A remote that lies |
+| a remote that sends nothing | test_rsync: a_daemon_that_never_answers; test_rsync: a_sender_that_freezes |
+| a remote whose words act on the terminal | test_rsync: fit_for_a_terminal; here: A remote that lies |
+| a remote whose words pass for rsync's | here: A remote that lies; faults/test_fuzz: nothing_that_rsync_reports_is_believed |
+| links in a local store | test_bad_input: a_local_store_that_is_none; here: The local store |
+| links in what a killed run left | test_transfer: links_in_what_was_left |
+| links in a store on a disk of ours that is pushed to, or cleaned; lists there that are none | here: A store that others can write |
+| files of a shared store that others cannot read, or anyone can write | here: Modes |
 """
 
 import hashlib
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -73,6 +79,19 @@ def unchanged(*folders: Path) -> Iterator[None]:
     before = state()
     yield
     assert state() == before
+
+
+def test_the_table_holds() -> None:
+    """Each test and each part that it names is there."""
+    tests = Path(__file__).resolve().parents[1]
+    own = Path(__file__).read_text()
+    rows = [line.split("|")[2] for line in (__doc__ or "").splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 25
+    for where, _, what in (cell.strip().partition(": ") for row in rows for cell in row.split(";")):
+        if where == "here":
+            assert f"\n# {what}" in own, what
+        else:
+            assert re.search(rf"^def test_\w*{what}", (tests / f"{where}.py").read_text(), re.MULTILINE), (where, what)
 
 
 # The working tree
@@ -365,6 +384,17 @@ def test_modules_of_the_repository_are_not_imported(work: Work, store: Path, tmp
     work.run("gitlob-setup", "--check")
     assert check(store) == {sha_of(b"abc")}
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_repository_of_someone_else_is_left_to_git(work: Work) -> None:
+    """safe.directory: its configuration could have git run anything."""
+    work.commit(a__bin=b"abc")
+    work.git("config", "core.fsmonitor", "touch pwned")
+    someone_else = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    for argv in (["gitlob-sync", "--checkout"], ["gitlob-setup", "--check"], ["gitlob-purge"]):
+        done = work.run(*argv, code=2, env=someone_else)
+        assert "dubious ownership" in done.stderr and done.stderr.count("\n") == 1
+    assert not pwned(work.path)
 
 
 # A remote that lies: hostile.py in the place of ssh and what runs behind it
