@@ -11,7 +11,7 @@ ALL = math.inf
 
 FORMS = "an age is 12h, 30d, 2w, 6mo, 1y, a number of days, or all"
 
-_FORM = re.compile(r"(\d{1,9})(h|d|w|mo|y)?\Z|all\Z")
+_FORM = re.compile(r"([0-9]{1,9})(h|d|w|mo|y)?\Z|all\Z")
 _SECONDS = {"h": 3600, "d": DAY, None: DAY, "w": 7 * DAY, "mo": 30 * DAY, "y": 365 * DAY}
 
 

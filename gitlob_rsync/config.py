@@ -5,8 +5,9 @@ import re
 import shlex
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from hashlib import sha1
 
 from gitlob_rsync import age, git, location, lock
@@ -23,7 +24,7 @@ _TEAM_KEYS = re.compile(
     re.DOTALL,
 )
 _REMOTE_KEY = re.compile(r"remote\.(.+)\.git-lob-(path|provider)\Z", re.DOTALL)
-_BWLIMIT = re.compile(r"\d+(\.\d+)?([kmgtp]?b?|[kmgtp]ib)\Z", re.IGNORECASE)
+_BWLIMIT = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)(?:(b)|([kmgtp]?)(b|ib)?)\Z", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,12 @@ class Settings:
                 warnings.append(f"{value.key} in {value.origin} is ignored: a tracked file may not set it")
         for value in parse(repo.run("config", "-z", "--list", "--show-origin"), None):
             values[value.key] = value
-        return cls._from(repo, values, warnings)
+        branch = repo.run("symbolic-ref", "-q", "HEAD", ok=(0, 1)).decode(errors="surrogateescape").strip()
+        return cls.of(repo, values, branch.removeprefix("refs/heads/"), warnings)
 
     @classmethod
-    def _from(cls, repo: Repo, values: dict[str, Value], warnings: list[str]) -> "Settings":
+    def of(cls, repo: Repo, values: dict[str, Value], branch: str = "", warnings: Iterable[str] = ()) -> "Settings":
+        """Check values, by key; `branch` is the current one. Raises UsageError as load."""
         remotes: dict[str, Remote] = {}
         wrong: dict[str, UsageError] = {}
         for key, value in values.items():
@@ -102,12 +105,10 @@ class Settings:
             except ValueError as error:
                 raise values[key].wrong(str(error)) from None
 
-        branch = repo.run("symbolic-ref", "-q", "HEAD", ok=(0, 1)).decode(errors="surrogateescape").strip()
-        tracked = f"branch.{branch.removeprefix('refs/heads/')}.remote"
         return cls(
             remotes=remotes,
             wrong_remotes=wrong,
-            tracked_remote=text(tracked),
+            tracked_remote=text(f"branch.{branch}.remote"),
             window=Window(
                 window_age("git-lob.fetch-refs", 30 * DAY),
                 window_age("git-lob.fetch-commits-head", 7 * DAY),
@@ -223,9 +224,16 @@ def _split(text: str | None) -> tuple[str, ...]:
 
 
 def bwlimit(text: str, wrong: Callable[[str], UsageError]) -> str:
-    """Check a rate as rsync takes it (KiB a second, or with a suffix). `wrong` makes the error to raise."""
-    if not _BWLIMIT.match(text):
+    """Check a rate as rsync takes it (KiB a second, or with a suffix; rsync(1), --bwlimit). `wrong` makes the error to
+    raise."""
+    found = _BWLIMIT.match(text)
+    if not found:
         raise wrong("a rate is a number of KiB a second, or with a suffix like 500k or 1.5m")
+    number, single, unit, multiple = found.groups()
+    step = 1000 if multiple and multiple.lower() == "b" else 1024
+    rate = Fraction(number) * (1 if single else step ** " kmgtp".index(unit.lower() or "k"))
+    if rate and not 512 <= rate < 1 << 62:
+        raise wrong("the least rate is 512 bytes a second; 0 is no limit" if rate < 512 else "no rsync counts that far")
     return text
 
 
@@ -236,7 +244,7 @@ def _seconds(value: Value | None, default: int, *, least: int) -> int:
 def _number(value: Value | None, default: int, least: int, most: int, of: str) -> int:
     if value is None:
         return default
-    if not re.fullmatch(r"\d{1,5}", value.text) or not least <= int(value.text) <= most:
+    if not re.fullmatch(r"[0-9]{1,5}", value.text) or not least <= int(value.text) <= most:
         raise value.wrong(f"it must be a number of {of} from {least} to {most}")
     return int(value.text)
 

@@ -35,9 +35,14 @@ class GitlobError(Exception):
         self.hint = hint
 
     def line(self) -> str:
-        """The message and its way out, as one line: what a tool quoted is folded into it."""
+        """The message and its way out, as one printable line: what a tool quoted is folded into it."""
         text = f"{self} ({self.hint})" if self.hint else str(self)
-        return " ".join(text.split())
+        return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would act on: it may hold a path, or a far machine's words."""
+    return "".join(c if c.isprintable() or c == "\t" else "?" for c in text)
 
 
 class UsageError(GitlobError):

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from gitlob_rsync import placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.staging import Staging, Writer
-from gitlob_rsync.store import Damaged, Store, obtain, share
+from gitlob_rsync.store import BLOCK, Damaged, Store, obtain, share
 
 SMALL = 4 << 20
 """Bytes up to which content is held in memory, to have it hashed before any of it is written."""
@@ -33,7 +33,8 @@ class Filter:
         self._open.close()
 
     def clean(self, blocks: Iterable[bytes]) -> bytes:
-        """Store content and return its placeholder. Content that is a placeholder itself is returned as it is.
+        """Store content and return its placeholder. Content that is a placeholder itself is returned as it is. What is
+        damaged here is mended: this may be the last sound copy.
 
         Nothing of it is left in the store where `blocks` raises.
         """
@@ -42,9 +43,11 @@ class Filter:
         if placeholder.decode(start):
             return start
         digest = hashlib.sha1(start, usedforsecurity=False)
-        if len(start) <= SMALL and self._store.complete(sha := Sha(digest.hexdigest())):
-            self._store.touch(sha)
-            return placeholder.encode(sha)
+        if len(start) <= SMALL:
+            sha = Sha(digest.hexdigest())
+            if self._store.holds(sha, (start[at : at + BLOCK] for at in range(0, len(start), BLOCK))):
+                self._store.touch(sha)
+                return placeholder.encode(sha)
         with Writer(self._staged()) as writer:
             writer.write(start)
             for block in rest:

@@ -25,6 +25,11 @@ _FRUGAL = (
 REGULAR = (b"100644", b"100755")
 """The modes of a blob that can be a placeholder: a symbolic link of 49 bytes is none."""
 
+_UNSAFE = re.compile(rb"(?:|\.|\.\.|(?:\.git|git~1)[ .]*(?:[:\\].*)?)\Z", re.IGNORECASE | re.DOTALL)
+"""NTFS drops dots and spaces at the end, and knows .git by a short name as well."""
+_IGNORED = re.compile(b"\xe2\x80[\x8c-\x8f\xaa-\xae]|\xe2\x81[\xaa-\xaf]|\xef\xbb\xbf")
+"""Characters that HFS+ passes over, in UTF-8."""
+
 T = TypeVar("T")
 
 
@@ -55,7 +60,8 @@ class Repo:
             if "not a git repository" in text:
                 raise UsageError(f"{os.getcwd()} is not in a git repository", "cd into one") from None
             check_version()
-            raise UsageError(f"git cannot open the repository: {text}") from None
+            hint = "see safe.directory in git help config" if "dubious ownership" in text else ""
+            raise UsageError(f"git cannot open the repository: {text}", hint) from None
         lines = os.fsdecode(said).split("\n")[:-1]
         if len(lines) not in (4, 5):
             raise UsageError(f"{os.getcwd()}: a repository whose folder has a newline in its name cannot be used")
@@ -134,6 +140,12 @@ def quote(path: bytes) -> str:
     return '"' + "".join(
         f"\\{named[c]}" if c in named else chr(c) if 32 <= c < 127 else f"\\{c:03o}" for c in path
     ) + '"'  # fmt: skip
+
+
+def is_unsafe(path: bytes) -> bool:
+    """Whether git refuses a path because it leads into a .git or out of the tree: in its own spelling, or in one that the
+    file systems of other machines take for it (read-cache.c, verify_path, with all its protections on)."""
+    return any(_UNSAFE.match(_IGNORED.sub(b"", part)) for part in path.split(b"/"))
 
 
 def pathspecs(include: Iterable[str], exclude: Iterable[str], *, top: bool = False) -> list[str]:

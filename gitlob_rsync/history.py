@@ -6,6 +6,7 @@ difference: by induction over the order of comparison nothing is missed, at ever
 also what makes pathspecs exact, which they are not with `rev-list --objects` (it visits a tree once, at one path).
 """
 
+import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -21,6 +22,8 @@ from gitlob_rsync.placeholder import Sha
 
 _DIFF_TREE = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--root", "-m", "--no-renames", "--no-commit-id",
               "--no-ext-diff", "--no-textconv", "--ignore-submodules=none")  # fmt: skip
+_DIFFERENCE = re.compile(rb":[0-7]{6} ([0-7]{6}) [0-9a-f]+ ([0-9a-f]{40}|[0-9a-f]{64}) [A-Z]\Z")
+"""git-diff-tree(1), "Raw output format": a new mode and a new blob. Without renames there is one path to each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
     with tempfile.TemporaryFile() as feed:
         if isinstance(scope, Committed):
             feed.writelines(
-                f"{commit}\n".encode() for commit in [*_start(repo, scope), *(f"^{tip}" for tip in scope.known)]
+                os.fsencode(f"{commit}\n") for commit in [*_start(repo, scope), *(f"^{tip}" for tip in scope.known)]
             )
             argvs = [repo.argv("rev-list", "--parents", "--stdin", *_everything(scope)), diff_tree]
         else:
@@ -195,15 +198,19 @@ def tips(repo: Repo, scope: Committed) -> list[str]:
 
 
 def _new_sides(output: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """(blob, path) of each regular file on the new side of raw differences: `:MODE MODE OLD NEW STATUS NUL PATH NUL`."""
+    """(blob, path) of each regular file on the new side of raw differences: `:MODE MODE OLD NEW STATUS NUL PATH NUL`.
+
+    What was cut off before its end is left out: whoever wrote it failed, and its exit code says so.
+    """
     fields = roots.zsplit(output)
-    for raw in fields:
-        path = next(fields, b"")
+    for raw, path in zip(fields, fields, strict=False):
         if not raw.startswith(b":"):
             raw = raw.partition(b"\n")[2]  # the line that names a pair of trees stands before its first entry
-        _, mode, _, blob, _ = raw.split(b" ")
-        if mode in git.REGULAR:
-            yield blob.decode(), path
+        found = _DIFFERENCE.match(raw)
+        if not found:
+            raise ToolError(f"git diff-tree said {raw!r}, which is no difference")
+        if found[1] in git.REGULAR:
+            yield found[2].decode(), path
 
 
 def _tips(repo: Repo, *which: str) -> dict[str, int]:
@@ -300,7 +307,7 @@ def _walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[st
     if not tips and not options:
         return
     with tempfile.TemporaryFile() as feed:
-        feed.writelines(f"{tip}\n".encode() for tip in tips)
+        feed.writelines(os.fsencode(f"{tip}\n") for tip in tips)
         feed.seek(0)
         argv = repo.argv("rev-list", "--topo-order", "--timestamp", "--parents", "--stdin", *options)
         with process.pipeline(argv, env=repo.env, cwd=repo.cwd, stdin=feed) as output:

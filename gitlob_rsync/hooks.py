@@ -62,7 +62,7 @@ def install(repo: Repo, name: str, program: str) -> str:
     if os.path.lexists(path) and not is_ours(path):
         os.rename(path, path + _KEPT)
     beside = f"{path}.{os.getpid()}"
-    with open(beside, "w", encoding="utf-8") as file:
+    with open(beside, "x", encoding="utf-8") as file:
         file.write(SCRIPTS[name].replace("PROGRAM", program))
     mode = stat.S_IMODE(os.stat(beside).st_mode)
     os.chmod(beside, mode | (mode & 0o444) >> 2)  # to be run by who may read it

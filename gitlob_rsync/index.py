@@ -24,7 +24,7 @@ def note(repo: Repo, files: Mapping[bytes, tuple[str, os.stat_result | None]]) -
     """Renew the notes of `files`: path -> (the blob that its entry must still name, what to note; None: nothing, so that
     git looks into the file the next time).
 
-    False where this index cannot be written so (a split index). Raises GitlobError where it stays locked.
+    False where this index cannot be written so (a split or a damaged one). Raises GitlobError where it stays locked.
     """
     path = os.path.realpath(repo.index)
     lock = f"{path}.lock"
@@ -32,14 +32,15 @@ def note(repo: Repo, files: Mapping[bytes, tuple[str, os.stat_result | None]]) -
         try:
             with open(path, "rb") as file:
                 content = bytearray(file.read())
-            hasher = hashlib.new(repo.object_format, usedforsecurity=False)
-            if not _patch(content, hasher.digest_size, files):
+            oid_size = hashlib.new(repo.object_format, usedforsecurity=False).digest_size
+            hashed = any(content[-oid_size:])  # else index.skipHash
+            # git does not look at the hash either, but a new one must not hide that something was damaged
+            sound = not hashed or content[-oid_size:] == _digest(content, repo.object_format, oid_size)
+            if not sound or not _patch(content, oid_size, files):
                 os.unlink(lock)
                 return False
-            body = memoryview(content)[: -hasher.digest_size]
-            if any(content[-hasher.digest_size :]):  # else index.skipHash
-                hasher.update(body)
-                content[-hasher.digest_size :] = hasher.digest()
+            if hashed:
+                content[-oid_size:] = _digest(content, repo.object_format, oid_size)
             os.fchmod(output.fileno(), os.stat(path).st_mode & 0o7777)
             output.write(content)
             output.flush()
@@ -49,6 +50,11 @@ def note(repo: Repo, files: Mapping[bytes, tuple[str, os.stat_result | None]]) -
                 os.unlink(lock)
             raise
     return True
+
+
+def _digest(content: bytearray, object_format: str, oid_size: int) -> bytes:
+    with memoryview(content) as whole:
+        return hashlib.new(object_format, whole[:-oid_size], usedforsecurity=False).digest()
 
 
 def _take(lock: str) -> int:
@@ -68,22 +74,12 @@ def _take(lock: str) -> int:
 
 def _patch(content: bytearray, oid_size: int, files: Mapping[bytes, tuple[str, os.stat_result | None]]) -> bool:
     """Write the notes into an index held in memory; False, and nothing written, where it is of a kind not known."""
-    if content[:4] != b"DIRC" or len(content) < 12 + oid_size:
+    try:
+        entries = [(offset, flags, path) for offset, flags, path in _entries(content, oid_size) if path in files]
+    except ValueError:
         return False
-    version, count = struct.unpack_from(">2I", content, 4)
-    if version not in (2, 3, 4):
-        return False
-    entries = []
-    behind = 12
-    for offset, after, path in _entries(content, version, count, oid_size):
-        behind = after
-        if path in files:
-            entries.append((offset, path))
-    if _has_extension(content, behind, oid_size, b"link"):
-        return False
-    for offset, path in entries:
+    for offset, flags, path in entries:
         blob, found = files[path]
-        flags = int.from_bytes(content[offset + 40 + oid_size : offset + 42 + oid_size])
         if content[offset + 40 : offset + 40 + oid_size] != bytes.fromhex(blob) or flags & 0x3000:
             continue  # staged anew in the meantime: not ours any more
         mode = struct.unpack_from(">I", content, offset + 24)[0]
@@ -111,37 +107,54 @@ def _fields(found: os.stat_result | None, mode: int) -> tuple[int, ...]:
     return tuple(value & 0xFFFFFFFF for value in values)
 
 
-def _entries(content: bytearray, version: int, count: int, oid_size: int) -> Iterator[tuple[int, int, bytes]]:
-    """(offset, offset behind it, path) of each entry."""
-    offset, path = 12, b""
+def _entries(content: bytearray, oid_size: int) -> Iterator[tuple[int, int, bytes]]:
+    """(offset, flags, path) of each entry. Raises ValueError where it is no index, or one with parts that are not known:
+    none of this may be written to then."""
+    end = len(content) - oid_size
+    if end < 12 or content[:4] != b"DIRC":
+        raise ValueError("no index")
+    version, count = struct.unpack_from(">2I", content, 4)
+    if version not in (2, 3, 4):
+        raise ValueError("another version")
+    at, path, previous = 12, b"", (b"", -1)
     for _ in range(count):
-        flags = int.from_bytes(content[offset + 40 + oid_size : offset + 42 + oid_size])
-        at = offset + 42 + oid_size + (2 if flags & 0x4000 else 0)
+        offset, at = at, at + 42 + oid_size
+        flags = int.from_bytes(content[at - 2 : at])
+        if flags & 0x4000:
+            at += 2
+        kept = b""
         if version == 4:
-            strip, at = _varint(content, at)
-            end = content.index(0, at)
-            path = path[: len(path) - strip] + bytes(content[at:end])
-            behind = end + 1
-        else:
-            end = content.index(0, at)
-            path = bytes(content[at:end])
-            behind = offset + (end - offset + 8) // 8 * 8
-        yield offset, behind, path
-        offset = behind
+            strip, at = _varint(content, at, end)
+            if strip > len(path):
+                raise ValueError("a path that shares more than there is")
+            kept = path[: len(path) - strip]
+        zero = content.index(0, at, end)
+        path = kept + bytes(content[at:zero])
+        at = zero + 1
+        if version < 4:  # zeros up to a multiple of 8
+            at = offset + (zero - offset + 8) // 8 * 8
+            if any(content[zero:at]) or (version == 2 and flags & 0x4000):
+                raise ValueError("no end of an entry")
+        here = (path, flags >> 12 & 3)
+        if at > end or flags & 0xFFF != min(len(path), 0xFFF) or not path or here <= previous:
+            raise ValueError("no entry")
+        previous = here
+        yield offset, flags, path
+    while at < end:
+        kind, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8])
+        # those that need not be understood begin with a capital; of the others, a sparse index is no matter here
+        if not kind[:1].isupper() and kind != b"sdir":
+            raise ValueError("an extension that has to be understood")
+        at += 8 + size
+    if at != end:
+        raise ValueError("more than there is")
 
 
-def _varint(content: bytearray, at: int) -> tuple[int, int]:
+def _varint(content: bytearray, at: int, end: int) -> tuple[int, int]:
     """git's variable-width number (as of an offset delta); returns it and the place behind it."""
-    value = content[at] & 127
-    while content[at] & 128:
-        at += 1
-        value = (value + 1 << 7) + (content[at] & 127)
-    return value, at + 1
-
-
-def _has_extension(content: bytearray, at: int, oid_size: int, wanted: bytes) -> bool:
-    while at + 8 <= len(content) - oid_size:
-        if content[at : at + 4] == wanted:
-            return True
-        at += 8 + int.from_bytes(content[at + 4 : at + 8])
-    return False
+    value = -1
+    for place in range(at, min(at + 8, end)):
+        value = (value + 1 << 7) + (content[place] & 127)
+        if not content[place] & 128:
+            return value, place + 1
+    raise ValueError("a number without an end")

@@ -21,6 +21,8 @@ FILTER = {
 """What `gitlob-setup` sets, with the program by its bare name."""
 ATTRIBUTES = "filter=lob -text -merge"
 """No line ends are converted; of two versions in a merge neither is mixed into the other."""
+_LONGEST = 2047
+"""Bytes of a line of .gitattributes."""
 
 
 class Filter:
@@ -97,11 +99,16 @@ def configure_remote(repo: Repo, name: str, place: Location) -> bool:
 
 def attribute_line(pattern: str) -> str:
     """A line of .gitattributes (gitattributes(5)). Raises UsageError for what can be no pattern there."""
-    if pattern.startswith("!") or not pattern.strip() or "\n" in pattern or "\0" in pattern:
+    if pattern.startswith(("!", "[attr]")) or not pattern.strip() or "\n" in pattern or "\0" in pattern:
         raise UsageError(f"{pattern!r} cannot be a pattern in .gitattributes")
-    if re.search(r"[\s\"\\]|^#", pattern):
+    if re.search(r"[\s\"\\]|^[#\ufeff]", pattern):  # a file's first U+FEFF is no part of it
         pattern = '"' + re.sub(r'(["\\])', r"\\\1", pattern) + '"'
-    return f"{pattern} {ATTRIBUTES}"
+    line = f"{pattern} {ATTRIBUTES}"
+    if len(os.fsencode(line)) > _LONGEST:
+        raise UsageError(
+            f"the pattern {pattern[:20]!r}... is too long", "git passes over such a line of .gitattributes"
+        )
+    return line
 
 
 def untracked(repo: Repo, patterns: Iterable[str]) -> tuple[str, list[str]]:
@@ -110,8 +117,10 @@ def untracked(repo: Repo, patterns: Iterable[str]) -> tuple[str, list[str]]:
         raise UsageError(f"{repo.git_dir} has no working tree", "--track needs one")
     path = os.path.join(repo.cwd, ".gitattributes")
     there: list[str] = []
-    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as file:
-        there = file.read().splitlines()
+    if os.path.islink(path):
+        raise UsageError(f"{path} is a symbolic link", "git does not follow it, so nothing is written through it")
+    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        there = file.read().split("\n")
     wanted = [attribute_line(pattern) for pattern in dict.fromkeys(patterns)]
     return path, [line for line in wanted if not any(_same_rule(line, other) for other in there)]
 
@@ -124,10 +133,14 @@ def _same_rule(line: str, other: str) -> bool:
 
 def add_lines(path: str, lines: list[str]) -> None:
     """Append whole lines to a text file, also where its last line has no end."""
-    with open(path, "a+", encoding="utf-8", errors="surrogateescape") as file:
+    with open(path, "a+", encoding="utf-8", errors="surrogateescape", newline="", opener=_no_link) as file:
         file.seek(0)
         before = file.read()
         file.write(("\n" if before and not before.endswith("\n") else "") + "".join(f"{line}\n" for line in lines))
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def git_version() -> str:

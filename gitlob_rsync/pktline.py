@@ -1,5 +1,6 @@
 """git's packet framing (gitprotocol-common(5), "pkt-line Format"): four hexadecimal digits, then that many bytes less 4."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import IO
 
@@ -8,6 +9,8 @@ from gitlob_rsync.errors import GitlobError
 MOST = 65516
 """Bytes of content that one packet can hold."""
 FLUSH = b"0000"
+
+_LENGTH = re.compile(rb"[0-9a-fA-F]{4}\Z")
 
 
 class ProtocolError(GitlobError):
@@ -20,10 +23,7 @@ def read_packet(stream: IO[bytes]) -> bytes | None:
     head = stream.read(4)
     if not head:
         raise EOFError
-    try:
-        size = int(head, 16) if head.isalnum() and len(head) == 4 else -1
-    except ValueError:
-        size = -1
+    size = int(head, 16) if _LENGTH.match(head) else -1
     if size == 0:
         return None
     if not 4 <= size <= MOST + 4:
@@ -47,7 +47,9 @@ def read_list(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def write_packet(stream: IO[bytes], content: bytes) -> None:
-    """One packet of at most MOST bytes."""
+    """One packet. Raises ProtocolError where the content is longer than MOST."""
+    if len(content) > MOST:
+        raise ProtocolError(f"git is to be sent {len(content)} bytes, more than a packet holds")
     stream.write(b"%04x" % (len(content) + 4))
     stream.write(content)
 

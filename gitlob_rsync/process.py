@@ -61,10 +61,11 @@ def clean_env(**own: str) -> dict[str, str]:
 
 
 def _describe(argv: Sequence[str], code: int, stderr: bytes) -> ToolError:
-    said = stderr.decode(errors="replace").strip().splitlines()
+    said = stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    told = [line for line in said if line.startswith(("fatal: ", "error: "))] or said  # what follows is git's advice
     verb = next((word for word in argv[1:] if word[:1] != "-" and "=" not in word), "")
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return ToolError(f"{os.path.basename(argv[0])} {verb} failed ({ended}): {said[-1] if said else 'it said nothing'}")
+    return ToolError(f"{os.path.basename(argv[0])} {verb} failed ({ended}): {told[-1]}")
 
 
 def run(

@@ -1,9 +1,15 @@
-"""What a person sees while work goes on. Jobs report to a Meter; which kind it is, the command decides."""
+"""What a person sees while work goes on. Jobs report to a Meter; which kind it is, the command decides.
 
+Whatever a message quotes, a terminal gets printable text.
+"""
+
+import math
 import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from gitlob_rsync.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -36,12 +42,12 @@ class Meter:
 
     def warn(self, text: str) -> None:
         """Something is wrong, and work goes on: shown even with -q."""
-        self._print(f"{self._program}: {' '.join(text.split())}")
+        self._print(printable(f"{self._program}: {' '.join(text.split())}"))
 
     def say(self, text: str) -> None:
         """The summary of a run: not shown with -q."""
         if not self._quiet:
-            self._print(text)
+            self._print(printable(text))
 
     def note(self, text: str) -> None:
         """Good to know, and nothing wrong: not shown with -q."""
@@ -51,7 +57,7 @@ class Meter:
     def detail(self, text: str) -> None:
         """Shown with -v."""
         if self._verbose:
-            self._print(text)
+            self._print(printable(text))
 
 
 class Silent(Meter):
@@ -65,6 +71,10 @@ class Line(Meter):
     """A line of plain text now and then, for logs."""
 
     SECONDS = 10.0
+    _what = ""
+    _total: int | None = None
+    _last = math.inf
+    """Before a step begins: what moves then, like a list of ours, is not told of."""
 
     def begin(self, what: str, total: int | None = None) -> None:
         self._what, self._total, self._last = what, total, time.monotonic()

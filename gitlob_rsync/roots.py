@@ -14,6 +14,9 @@ from gitlob_rsync.git import Repo
 _AUTOSTASHES = ("MERGE_AUTOSTASH", "rebase-merge/autostash", "rebase-apply/autostash")
 """Where git keeps a stash that it made by itself (git-rebase(1), git-merge(1), --autostash)."""
 
+_LISTED = re.compile(rb"(.) ([0-7]{6}) ([0-9a-f]{40}|[0-9a-f]{64}) ([0-3])\t(.+)\Z", re.DOTALL)
+"""git-ls-files(1): `TAG MODE BLOB STAGE TAB PATH NUL`."""
+
 
 def commit_of(repo: Repo, ref: str) -> str:
     """The commit that `ref` names. Raises UsageError where there is none."""
@@ -115,15 +118,22 @@ class IndexEntry:
 
 
 def index_entries(repo: Repo, pathspecs: Collection[str] = ()) -> Iterator[IndexEntry]:
-    """The regular files of the index: `TAG MODE BLOB STAGE TAB PATH NUL` (git-ls-files(1), -t and --stage)."""
+    """The regular files of the index (git-ls-files(1), -t and --stage)."""
     limits = pathspecs or [":(top)"]
     argv = repo.argv("ls-files", "-z", "-t", "--stage", "--full-name", "--", *limits)
     with process.pipeline(argv, env=repo.env, cwd=repo.cwd) as output:
-        for field in zsplit(output):
-            head, _, path = field.partition(b"\t")
-            tag, mode, blob, stage = head.split(b" ")
-            if mode in git.REGULAR:
-                yield IndexEntry(path, int(mode, 8), blob.decode(), int(stage), tag == b"S")
+        yield from parse_entries(output)
+
+
+def parse_entries(output: IO[bytes]) -> Iterator[IndexEntry]:
+    """Read the regular files off what git lists. What was cut off before its end is left out: git failed then, and its
+    exit code says so."""
+    for field in zsplit(output):
+        found = _LISTED.match(field)
+        if not found:
+            raise ToolError(f"git ls-files said {field!r}, which is no entry of an index")
+        if found[2] in git.REGULAR:
+            yield IndexEntry(found[5], int(found[2], 8), found[3].decode(), int(found[4]), found[1] == b"S")
 
 
 def zsplit(stream: IO[bytes]) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ What the flags are for was found out by experiment, with versions from 3.1.3 to 
 """
 
 import calendar
+import math
 import os
 import re
 import select
@@ -29,18 +30,18 @@ from gitlob_rsync import process
 from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.store import CHUNK, EMPTY, META, NAME, name
+from gitlob_rsync.store import CHUNK, EMPTY, META, NAME, check_folders, name
 
 OLDEST = (3, 1, 3)
 CONNECT_SECONDS = 20
 _NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender": (3, 2, 5)}
 """Options and the version that brought them. The first two must be known to the remote's rsync too."""
 
-_ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d+)\|(\d{4}(?:/\d\d){2}-\d\d(?::\d\d){2})\|(.*)\Z", re.DOTALL)
+_ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d{1,19})\|(\d{4}(?:/\d\d){2}-\d\d(?::\d\d){2})\|(.*)\Z", re.DOTALL)
 _NO_FOLDER = re.compile(
     rb'change_dir "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}"( \(in .*\))? failed: No such file or directory \(2\)'
 )
-_TOTAL = re.compile(rb" *(\d+) +\d+%")
+_TOTAL = re.compile(rb" *(\d{1,19}) +\d+%")
 _FORMAT = "--out-format=%i|%l|%M|%n"
 """What happened, size in bytes, time of the last change, name."""
 
@@ -81,8 +82,12 @@ class Item:
 
     @property
     def changed(self) -> float:
-        """When it was changed last, in seconds since 1970 by the clock of its machine."""
-        return calendar.timegm(time.strptime(self.stamp, "%Y/%m/%d-%H:%M:%S"))
+        """When it was changed last, in seconds since 1970 by the clock of its machine. What cannot be a time is later than
+        all: nothing is deleted for its age then."""
+        try:
+            return calendar.timegm(time.strptime(self.stamp, "%Y/%m/%d-%H:%M:%S"))
+        except ValueError:
+            return math.inf
 
 
 @dataclass(slots=True)
@@ -106,13 +111,17 @@ class _Ended:
 
 def local_version() -> tuple[int, ...]:
     """The version of the rsync on PATH. Raises UsageError where it is none that will do."""
-    out = process.run([process.tool("rsync"), "--version"], env=process.clean_env()).decode(errors="replace")
-    first = out.partition("\n")[0]
+    return version_in(process.run([process.tool("rsync"), "--version"], env=process.clean_env()))
+
+
+def version_in(said: bytes) -> tuple[int, ...]:
+    """The version that `rsync --version` says. Raises as local_version."""
+    first = said.decode(errors="replace").partition("\n")[0]
     if first.startswith("openrsync"):
         raise UsageError(
             f"the rsync on PATH is {first}", "it cannot read file lists: install rsync from rsync.samba.org"
         )
-    found = re.match(r"rsync\s+version v?(\d+)\.(\d+)\.(\d+)", first)
+    found = re.match(r"rsync +version v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", first)
     version = tuple(map(int, found.groups())) if found else ()
     if version < OLDEST:
         raise UsageError(f"rsync is too old: {first}", f"install rsync {'.'.join(map(str, OLDEST))} or later")
@@ -127,8 +136,9 @@ def transport(location: Location, version: tuple[int, ...], timeout: int, ssh: s
     if location.kind is Kind.SSH:
         assert ssh
         args += ["-e", ssh]
-        if version < (3, 2, 4) and re.search(r"[^\w@%+=:,./-]", location.path):
-            args.append("--protect-args")  # newer ones escape what the far shell would expand
+        # the far shell gets the path: newer ones escape what it would act on, but for this one character
+        if re.search(r"[^\w@%+=:,./-]" if version < (3, 2, 4) else "`", location.path):
+            args.append("--protect-args")
     return args
 
 
@@ -232,7 +242,7 @@ class Session:
         if not any(os.path.basename(word) == "ssh" for word in own.split()):
             options = options[-2:] if self.location.port is not None else []
         script = Path(self._scratch, "ssh")
-        script.write_text(f'{own} {shlex.join(options)} "$@"\n')
+        script.write_bytes(os.fsencode(f'{own} {shlex.join(options)} "$@"\n'))
         return shlex.join(["/bin/sh", str(script)])
 
     def fetch(
@@ -259,8 +269,10 @@ class Session:
 
     def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
         """Bring files of the store at `root` to the remote one, but for those that it has in their size, unless `anew`.
-        Makes its folder, however deep. Returns what was sent."""
+        Makes its folder, however deep. Returns what was sent. Raises GitlobError where a link on a disk of ours would lead
+        away."""
         names = list(names)
+        self._check_folders(names)
 
         def args() -> list[str]:
             return send_args(self._version, self._lacking, self._options.client, self._options.fsync, anew)
@@ -274,6 +286,11 @@ class Session:
         if ended.code:
             raise self._failure(ended)
         return ended.sizes()
+
+    def _check_folders(self, names: Iterable[str]) -> None:
+        """On a disk of ours, raise GitlobError where a link would lead away what is to get to these names."""
+        if self.location.kind is Kind.PATH:
+            check_folders(self.location.path, names)
 
     def _remote_umask(self) -> int | None:
         """A store on a disk of ours is for whom its root is for, whatever our umask; elsewhere the far umask rules."""
@@ -345,11 +362,13 @@ class Session:
         return {at.name: at.read_bytes() for at in sorted(top.iterdir())} if top.is_dir() else {}
 
     def discard(self, names: Collection[str], trash: str) -> None:
-        """Move files of the remote store into a folder below ASIDE there, under the names that they had."""
+        """Move files of the remote store into a folder below ASIDE there, under the names that they had. Raises as send."""
+        self._check_folders([*names, f"{ASIDE}/{trash}/."])
         self._move(names, self._root(), f"{ASIDE}/{trash}")
 
     def bring_back(self, names: Collection[str], trash: str) -> None:
-        """Move files from a folder below ASIDE at the remote into the store there."""
+        """Move files from a folder below ASIDE at the remote into the store there. Raises as send."""
+        self._check_folders([*names, f"{ASIDE}/{trash}/."])
         _, _, folder = self.location.path.partition("/")
         up = "/".join([".."] * f"{ASIDE}/{trash}".count("/")) + "/.."
         self._move(names, self._root(f"{ASIDE}/{trash}/"), f"/{folder}" if self.location.kind is Kind.DAEMON else up)

@@ -156,6 +156,8 @@ class Server:
         pktline.write_lines(self._output, b"status=success")
         try:
             pktline.write_content(self._output, content)
+        except ProtocolError:
+            raise
         except (GitlobError, OSError) as error:
             # too late to send something else: git drops what it got
             self._output.write(pktline.FLUSH)
@@ -176,6 +178,7 @@ class Server:
             self._send(content)
         elif request.can_delay and self._supply.can_bring:
             self._delayed[request.path] = (sha, start)
+            self._announced.discard(request.path)
             pktline.write_lines(self._output, b"status=delayed")
         else:
             self._supply.bring([sha])

@@ -265,9 +265,10 @@ class Writer:
             self._file = None
 
     def finish(self, sha: Sha) -> None:
-        """Give the binary its name, which is the hash of all that was written, unless the store has it already."""
+        """Give the binary its name, which is the hash of all that was written, unless the store has it already, and not
+        merely something of its size."""
         self._close()
-        if self._staging.store.complete(sha):
+        if self._staging.store.holds(sha, (block for path in self._chunks for block in read_file(path))):
             self._staging.store.touch(sha)
         else:
             meta = Meta(sha, self._size)

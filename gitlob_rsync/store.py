@@ -11,9 +11,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.placeholder import Sha
@@ -61,7 +62,7 @@ class Meta:
     def decode(cls, content: bytes, sha: Sha) -> "Meta | None":
         """Read the meta of `sha`, whatever its spacing and order; None where it is torn or does not add up."""
         try:
-            said = json.loads(content) if len(content) < 4096 else None
+            said = json.loads(content.decode()) if len(content) < 4096 else None
         except (ValueError, RecursionError):
             return None
         if not isinstance(said, dict):
@@ -113,14 +114,32 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True)
 class Store:
+    """`of_others`: other people bring binaries, too. What they do not let us read counts as not here."""
+
     root: str
     sharing: Sharing = Sharing()
+    of_others: bool = False
+
+    @classmethod
+    def open_to_others(cls, root: str, sharing: Sharing) -> "Store":
+        """A store of several repositories, which is for whom its folder is for, whatever the umask of who adds to it."""
+        with suppress(OSError):
+            sharing = replace(sharing, bits=sharing.bits | os.stat(root).st_mode & 0o066)
+        return cls(root, sharing, True)
 
     def path(self, sha: Sha, part: str | int) -> str:
         return f"{self.root}/{sha[0:3]}/{sha[3:6]}/{sha}_{part}"
 
     def complete(self, sha: Sha) -> Meta | None:
         """The meta of a binary that is here whole: valid, and each chunk a file of its exact size. Contents unread."""
+        try:
+            return self._complete(sha)
+        except PermissionError:
+            if self.of_others:
+                return None
+            raise
+
+    def _complete(self, sha: Sha) -> Meta | None:
         meta = read_meta(self.path(sha, META), sha)
         if meta is None:
             return None
@@ -183,6 +202,14 @@ class Store:
         for number in range(meta.chunks):
             yield from read_file(self.path(meta.sha, number))
 
+    def holds(self, sha: Sha, content: Iterable[bytes]) -> bool:
+        """Whether a binary is here whole, and its bytes are these, in blocks of BLOCK bytes."""
+        meta = self.complete(sha)
+        try:
+            return meta is not None and all(one == other for one, other in zip_longest(self.blocks(meta), content))
+        except FileNotFoundError:
+            return False
+
     def read(self, meta: Meta) -> Iterator[bytes]:
         """The content, hashed on the way: the last act of the iteration is to raise Damaged if it is wrong."""
         digest = hashlib.sha1(usedforsecurity=False)
@@ -201,6 +228,10 @@ class Store:
                 pass
         except (Damaged, FileNotFoundError):
             return False
+        except PermissionError:
+            if self.of_others:
+                return False
+            raise
         return True
 
     def admit(self, meta: Meta, files: Sequence[str]) -> None:
@@ -227,10 +258,7 @@ class Store:
         """The folder of a binary, made where it is missing. A link in a folder's place is not followed."""
         folder = f"{self.root}/{sha[0:3]}/{sha[3:6]}"
         for path in (folder.rpartition("/")[0], folder):
-            try:
-                if not stat.S_ISDIR(os.lstat(path).st_mode):
-                    raise GitlobError(f"{path} is not a folder", "move it out of the store")
-            except FileNotFoundError:
+            if not _is_folder(path):
                 self.make_root()
                 with suppress(FileExistsError):
                     os.mkdir(path)
@@ -249,6 +277,9 @@ class Store:
             while True:
                 try:
                     os.link(origin.path(meta.sha, part), at, follow_symlinks=False)
+                    if self.of_others:
+                        with suppress(PermissionError):  # whose file it is has to let others read it
+                            self.sharing.apply(at)
                     break
                 except FileExistsError:
                     os.unlink(at)
@@ -258,6 +289,29 @@ class Store:
                     raise
         self.touch(meta.sha)
         return True
+
+
+def check_folders(root: str, names: Iterable[str]) -> None:
+    """Raises GitlobError where something else stands in the place of a folder that files of a store, by name, are to get
+    into: rsync before 3.5.0 would write through a link there."""
+    folders = set()
+    for folder in {name.rpartition("/")[0] for name in names}:
+        above = folder
+        while above:
+            folders.add(above)
+            above = above.rpartition("/")[0]
+    for folder in sorted(folders):
+        _is_folder(f"{root}/{folder}")
+
+
+def _is_folder(path: str) -> bool:
+    """Whether there is a folder; False where there is nothing. Raises GitlobError for anything else, a link among it."""
+    try:
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            return True
+    except FileNotFoundError:
+        return False
+    raise GitlobError(f"{path} is not a folder", "move it out of the store")
 
 
 def share(meta: Meta, own: Store, shared: Store | None) -> None:

@@ -23,12 +23,16 @@ class Stores:
         """From git's own configuration alone: no tracked file has a say in where git add writes."""
         asked = r"^(git-lob\.sharedstore|core\.sharedrepository)$"
         listing = repo.run("config", "-z", "--show-origin", "--get-regexp", asked, ok=(0, 1))
-        values = {value.key: value for value in parse(listing, None)}
+        return cls.of(repo, {value.key: value for value in parse(listing, None)})
+
+    @classmethod
+    def of(cls, repo: Repo, values: dict[str, Value]) -> "Stores":
+        """Check values, by key. Raises UsageError for one out of range."""
         sharing = _sharing(values.get("core.sharedrepository"))
         shared = None
         if (value := values.get("git-lob.sharedstore")) and value.text:
             at = os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(value.text))
-            shared = Store(os.path.normpath(at), sharing)
+            shared = Store.open_to_others(os.path.normpath(at), sharing)
         return cls(Store(os.path.join(repo.folder, "content"), sharing), shared)
 
 

@@ -141,6 +141,9 @@ def _find(
             if entry.stage:
                 result.left_alone[entry.path] = "in conflict"
                 continue
+            if git.is_unsafe(entry.path):
+                result.left_alone[entry.path] = "git itself would not write there"
+                continue
             try:
                 folder, name = tree.parent(entry.path)
                 seen = os.stat(name, dir_fd=folder, follow_symlinks=False)

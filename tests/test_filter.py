@@ -112,6 +112,20 @@ def test_an_incomplete_binary_is_made_whole(work: Work) -> None:
     assert check(work.content) == {placeholder(b"torn")[9:].decode()}
 
 
+@pytest.mark.parametrize("size", [3, 3_000_000, 5_000_000, CHUNK + 5])
+def test_a_binary_that_is_damaged_here_is_made_sound(work: Work, size: int) -> None:
+    """Its size is right. What is added may be the last sound copy."""
+    content = content_of(size)
+    put(work.content, content)
+    chunk = work.content / [name for name in files_of(content) if not name.endswith("meta")][-1]
+    with chunk.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([content[-1] ^ 1]))
+    assert clean(work, content) == placeholder(content)
+    assert check(work.content) == {placeholder(content)[9:].decode()}
+    assert not work.staging
+
+
 def test_git_add_and_checkout_through_the_filter(work: Work) -> None:
     work.commit(a__bin=b"one", text="text\n")
     work.commit(a__bin=b"two")

@@ -85,6 +85,15 @@ def test_tags_are_pushed_with_their_binaries(pushing: Work, store: Path) -> None
     pushing.git("push", "-q", "origin", "blob")
 
 
+@pytest.mark.parametrize("name", ["no\u00a0break", "line\u2028end", "next\x85line", "latin\udce9"], ids=ascii)
+def test_refs_of_any_name_are_pushed_with_their_binaries(pushing: Work, store: Path, name: str) -> None:
+    """Names of refs are bytes: what Unicode calls a space, or the end of a line, is none to git."""
+    pushing.git("checkout", "-q", "-b", name)
+    pushing.commit(a__bin=b"of an odd branch")
+    pushing.git("push", "-q", "origin", name)
+    assert sha_of(b"of an odd branch") in check(store)
+
+
 def test_an_existing_hook_is_called_first_and_comes_back(pushing: Work, tmp_path: Path) -> None:
     pushing.run("gitlob-setup", "-q", "--uninstall")
     hook = pushing.path / ".git" / "hooks" / "pre-push"
@@ -150,8 +159,19 @@ def test_tracking_adds_each_line_once(tmp_path: Path) -> None:
 def test_a_pattern_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     work = init(tmp_path / "work")
     before = work.read(".gitattributes")
-    work.run("gitlob-setup", "--track", "!*.png", code=2)
+    for pattern in ("!*.png", "[attr]x", "x" * 3000, " ", "a\nb"):
+        assert work.run("gitlob-setup", "--track", pattern, code=2).stderr.count("\n") == 1
     assert work.read(".gitattributes") == before
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    """A repository may hold .gitattributes as a link to a file of the user's; git itself does not follow it."""
+    work = init(tmp_path / "work", attributes="")
+    (tmp_path / "precious").write_text("export X\n")
+    (work.path / ".gitattributes").symlink_to(tmp_path / "precious")
+    done = work.run("gitlob-setup", "--track", "*.png", code=2)
+    assert done.stderr.count("\n") == 1 and "symbolic link" in done.stderr
+    assert (tmp_path / "precious").read_text() == "export X\n"
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:

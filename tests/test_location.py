@@ -54,6 +54,8 @@ BASE = "/base/folder"
         ("ssh://nas:0000022/srv", Kind.SSH, "nas", 22, "nas:/srv/"),
         ("nas::module/path", Kind.DAEMON, "nas", None, "rsync://nas/module/path/"),
         ("me@nas::module", Kind.DAEMON, "me@nas", None, "rsync://me@nas/module/"),
+        ("DOMAIN\\me$@nas:/x", Kind.SSH, "DOMAIN\\me$@nas", None, "DOMAIN\\me$@nas:/x/"),
+        ("x@nas:/y", Kind.SSH, "x@nas", None, "x@nas:/y/"),
     ],
 )
 def test_a_form_is_read(text: str, kind: Kind, host: str, port: int | None, argument: str) -> None:
@@ -80,7 +82,8 @@ def test_a_relative_path_counts_from_here(tmp_path: Path) -> None:
         "ssh://nas:2 2/x", "ssh://nas:x/y", "ssh://me:secret@nas/x", "ssh://na s/x", "ssh://[::1/x", "ssh://::1/x",
         "ssh://[-x]/y", "[-oProxyCommand=x]:/y", "rsync://", "rsync://nas", "rsync://nas/", "rsync://nas//x", "rsync://-x/m",
         "rsync://nas:99999999999/m", "http://nas/x", "s3://bucket/x", "git+ssh://nas/x", "ssh+rsync://nas/x", "SSH://nas/x",
-        "ssh://nas:" + "9" * 5000 + "/x",
+        "ssh://nas:" + "9" * 5000 + "/x", "`touch x`:/y", "$(touch$IFS.x):/y", "ssh://nas;x/y", "rsync://na|s/m", "a'b::m", "me;x@nas:/y",
+        "ssh://{x}@nas/y", "nas\\x:/y", "me\\@nas:/y", "&nas:/x", "a<b:/x", "ssh://$nas/x",
     ],
     ids=lambda text: ascii(text)[:30],
 )  # fmt: skip
@@ -158,7 +161,11 @@ def rsync_takes_it_as(argument: str) -> Kind:
 @example("ssh://{0}/{1}", "nas", "//x", "22")
 @example("ssh://{0}:{2}/{1}", "nas", "x", "9" * 5000)
 def test_nothing_becomes_an_option_or_another_place(form: str, host: str, path: str, port: str) -> None:
-    text = form.format(host, path, port)
+    check_place(form.format(host, path, port))
+
+
+def check_place(text: str) -> None:
+    """What is read as a location can be taken for nothing else, by rsync or by ssh."""
     try:
         place = parse(text, BASE)
     except UsageError as error:
@@ -177,7 +184,8 @@ def test_nothing_becomes_an_option_or_another_place(form: str, host: str, path: 
     if place.kind is Kind.PATH:
         assert os.path.isabs(place.path) and not place.host
     else:
-        assert place.host and not re.search(r"[\s/]", place.host)
+        assert place.host and not re.search(r"[\s/'\"`;&<>|(){}]", place.host)
+        assert not re.search(r"[$\\]", name), "a shell would act on it, where ssh's configuration calls one"
     assert place.port is None or 0 < place.port < 65536
     again = parse(str(place), "/somewhere/else")
     assert (again.kind, again.host, again.port) == (place.kind, place.host, place.port)

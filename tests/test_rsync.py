@@ -108,6 +108,7 @@ def test_transports() -> None:
     assert "--protect-args" in reach("nas:/a b", "ssh", OLD)
     assert "--protect-args" not in reach("nas:/a-b", "ssh", OLD), "rrsync refuses it"
     assert "--protect-args" not in reach("nas:/a b", "ssh", NEW)
+    assert "--protect-args" in reach("nas:/a`b`", "ssh", NEW), "it would be executed"
 
 
 # Old and foreign ones on this side

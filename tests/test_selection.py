@@ -180,12 +180,15 @@ def test_the_heads_of_all_worktrees_count_whichever_one_looks(repo: Work, tmp_pa
     assert checkout(side) == {"in the linked one"}
 
 
-def test_a_ref_that_one_worktree_has_for_itself_is_committed_in_the_others_too(repo: Work, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["kept", "latin\udce9", "line\u2028end", "-x"], ids=ascii)
+def test_a_ref_that_one_worktree_has_for_itself_is_committed_in_the_others_too(
+    repo: Work, tmp_path: Path, name: str
+) -> None:
     repo.commit()
     repo.git("worktree", "add", "-q", "--detach", str(tmp_path / "side"))
     side = Work(tmp_path / "side")
     side.commit(a__bin=lob("kept there"))
-    side.git("update-ref", "refs/worktree/kept", "HEAD")
+    side.git("update-ref", f"refs/worktree/{name}", "HEAD")
     side.git("checkout", "-q", "HEAD~1")
     assert committed(side) == {"kept there"}
     assert committed(repo) == {"kept there"}

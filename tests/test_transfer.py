@@ -918,6 +918,16 @@ def test_quiet_says_nothing_when_all_is_well(tmp_path: Path, store: Path) -> Non
     assert said.stdout == "" and sha_of(b"abc") in said.stderr
 
 
+@pytest.mark.parametrize("kind", ["plain", "none", "auto"])
+def test_every_kind_of_progress(tmp_path: Path, store: Path, kind: str) -> None:
+    """From the first push on, which tells the remote more than binaries."""
+    work = repository(tmp_path / "work", store, {"a.bin": b"abc"})
+    said = work.sync("--push", "--progress", kind).stderr
+    assert ("push 1 ..." in said) == (kind == "plain") and "pushed 1 of 1" in said
+    drop(work.content, b"abc")
+    assert "pulled 1 of 1" in work.sync("--pull", "--progress", kind).stderr
+
+
 def test_limits_reach_rsync(tmp_path: Path, store: Path, runs: Callable[[], list[str]]) -> None:
     content = os.urandom(200_000)
     work = repository(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gitlob_rsync.git import Repo
+from gitlob_rsync.index import note
 from tests.conftest import Work, clone, init
 from tests.handmade import CHUNK, drop, files_of, placeholder, put
 
@@ -191,6 +193,25 @@ def test_every_kind_of_index(waiting: Work, setting: tuple[str, str]) -> None:
     assert waiting.git("status", "--porcelain") == b" M a.bin\n"
     waiting.git("add", "a.bin")
     assert waiting.git("show", ":a.bin") == placeholder(b"changed")
+
+
+def test_an_index_with_a_wrong_hash_is_left_to_git(waiting: Work) -> None:
+    """A new hash would hide that something in it was damaged."""
+    index = waiting.path / ".git" / "index"
+    content = bytearray(index.read_bytes())
+    content[-1] ^= 1
+    index.write_bytes(content)
+    repo = _repo(waiting)
+    entry = waiting.git("rev-parse", ":a.bin").decode().strip()
+    assert not note(repo, {b"a.bin": (entry, None)})
+    assert index.read_bytes() == content and not index.with_name("index.lock").exists()
+    assert waiting.json("--checkout")["expanded"] == 3
+    assert clean(waiting)
+
+
+def _repo(work: Work) -> Repo:
+    os.chdir(work.path)
+    return Repo.discover()
 
 
 def test_an_index_with_extended_flags(waiting: Work) -> None:

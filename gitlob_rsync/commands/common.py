@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from gitlob_rsync import __version__, age
-from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted
+from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted, printable
 from gitlob_rsync.placeholder import Sha
 
 EXIT_CODES = """\
@@ -100,12 +100,6 @@ def _fail(program: str, line: str, code: int) -> int:
     except (BrokenPipeError, ValueError):
         pass
     return code
-
-
-def printable(text: str) -> str:
-    """Text without what a terminal would act on: it may hold a path, or a far machine's words."""
-    safe = "".join(c if c.isprintable() or c in "\t" else "?" for c in text)
-    return safe.encode(errors="replace").decode()
 
 
 def text(path: bytes) -> str:

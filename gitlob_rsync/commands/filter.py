@@ -11,8 +11,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
 
 from gitlob_rsync import git, lock, serve
-from gitlob_rsync.commands.common import Parser, guard, printable
-from gitlob_rsync.errors import ExitCode, GitlobError, UsageError
+from gitlob_rsync.commands.common import Parser, guard
+from gitlob_rsync.errors import ExitCode, GitlobError, UsageError, printable
 from gitlob_rsync.filter import Filter, split_placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store import BLOCK

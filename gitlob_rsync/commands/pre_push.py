@@ -1,5 +1,6 @@
 """gitlob-sync --pre-push: what git's hook of that name has us do."""
 
+import re
 import sys
 
 from gitlob_rsync import history, journal, lock
@@ -12,18 +13,20 @@ from gitlob_rsync.progress import Meter
 from gitlob_rsync.stores import Stores
 from gitlob_rsync.sync import Syncer
 
+_REF = re.compile(rb"[^ ]+ ([0-9a-f]{40}|[0-9a-f]{64}) [^ ]+ ([0-9a-f]{40}|[0-9a-f]{64})\Z")
+"""githooks(5): `LOCAL-REF COMMIT REMOTE-REF COMMIT` for each ref, with zeros for one that is new or deleted."""
+
 
 def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter: Meter) -> int:
-    """Send what the commits on their way need. Standard input is githooks(5)'s: `LOCAL-REF COMMIT REMOTE-REF COMMIT`
-    for each ref, with zeros for one that is new or deleted. Any exit code but 0 stops git's push."""
+    """Send what the commits on their way need, as standard input tells them. Any exit code but 0 stops git's push."""
     if name is None or name not in {*settings.remotes, *settings.wrong_remotes}:
         return ExitCode.DONE  # a remote without a store, or a URL
     remote = settings.remote(name)
-    lines = [line.split() for line in sys.stdin.read().splitlines()]
-    commits = _commits(repo, [line[1] for line in lines if len(line) == 4])
+    local, there = pushed(sys.stdin.buffer.read())
+    commits = _commits(repo, local)
     if not commits:
         return ExitCode.DONE
-    known = _commits(repo, [line[3] for line in lines if len(line) == 4]) + history.tracked(repo, name)
+    known = _commits(repo, there) + history.tracked(repo, name)
     with (
         journal.keeping(repo, remote.location, [journal.PUSH]) as note,
         lock.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
@@ -36,6 +39,13 @@ def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter:
     if report.selected:
         tell(result, meter)
     return result.exit_code
+
+
+def pushed(told: bytes) -> tuple[list[str], list[str]]:
+    """The objects here, and those that they take the place of there. The names of refs are bytes: some hold what Unicode
+    calls a space, or the end of a line."""
+    lines = [found for line in told.split(b"\n") if (found := _REF.match(line))]
+    return [line[1].decode() for line in lines], [line[2].decode() for line in lines]
 
 
 def _commits(repo: Repo, names: list[str]) -> list[str]:

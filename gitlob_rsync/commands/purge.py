@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gitlob_rsync import age
-from gitlob_rsync.commands.common import CONFIGURED, Parser, add_verbosity, guard, printable, split_window
+from gitlob_rsync.commands.common import CONFIGURED, Parser, add_verbosity, guard, split_window
 
 PROGRAM = "gitlob-purge"
 DESCRIPTION = """\
@@ -98,7 +98,7 @@ def run(argv: Sequence[str]) -> int:
     kind = "none" if given.json and given.progress == "auto" else given.progress
     meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
     for warning in settings.warnings:
-        meter.warn(printable(warning))
+        meter.warn(warning)
     grace = age.parse(given.grace) if given.grace else settings.prune_grace
     word = given.remote or settings.prune_remote
     if given.remote_store:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from gitlob_rsync import git, remote_purge
-from gitlob_rsync.commands.common import printable, text
+from gitlob_rsync.commands.common import text
 from gitlob_rsync.config import Remote, Settings
-from gitlob_rsync.errors import ExitCode
+from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
@@ -24,7 +24,7 @@ def tell(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Nam
     the exit code."""
     lacking = [verdict for verdict in verdicts if verdict.reason is Reason.LACKING]
     for verdict in lacking:
-        meter.warn(printable(f"kept, missing at {remote}: {verdict.sha} {_path(verdict)}"))
+        meter.warn(f"kept, missing at {remote}: {verdict.sha} {_path(verdict)}")
     if given.json:
         json.dump(_as_json(verdicts), sys.stdout)
         print()
@@ -109,7 +109,7 @@ def purge_remote(
         for key, group in groups.items():
             for sha in sorted(group):
                 print(f"{_words(key, given.dry_run)}: {sha} {group[sha]}")
-    meter.say(printable(f"{remote}: lists of {done.lists} clones say what is needed"))
+    meter.say(f"{remote}: lists of {done.lists} clones say what is needed")
     for key, group in groups.items():
         if group:
             meter.say(f"  {_remote_count(group)}: {_words(key, given.dry_run)}")

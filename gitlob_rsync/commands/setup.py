@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gitlob_rsync import config, git, hooks, install, progress
-from gitlob_rsync.commands.common import Parser, add_verbosity, guard, printable
+from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.progress import Meter
 
@@ -73,10 +73,10 @@ def run(argv: Sequence[str]) -> int:
     for step, done in steps:
         if not given.dry_run:
             done()
-        meter.say(printable(f"would: {step}" if given.dry_run else step))
+        meter.say(f"would: {step}" if given.dry_run else step)
     if not given.uninstall:
         for key, value in install.Filter.settings().items():
-            meter.detail(printable(f"{key} = {value}"))
+            meter.detail(f"{key} = {value}")
     return ExitCode.DONE
 
 
@@ -131,9 +131,9 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
     def look(what: str, how: Callable[[], str]) -> None:
         nonlocal worst
         try:
-            meter.say(printable(f"ok: {what}: {how()}"))
+            meter.say(f"ok: {what}: {how()}")
         except GitlobError as error:
-            meter.warn(printable(f"WRONG {what}: {error.line()}"))
+            meter.warn(f"WRONG {what}: {error.line()}")
             worst = max(worst, ExitCode(error.exit_code))
 
     look("git", install.git_version)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from gitlob_rsync.commands.common import Parser, add_verbosity, guard, listed, printable, text
+from gitlob_rsync.commands.common import Parser, add_verbosity, guard, listed, text
 from gitlob_rsync.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     meter = progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose)
     found = status.gather(repo, Stores.load(repo), settings, git.pathspecs(given.pathspecs, ()))
     for warning in settings.warnings:
-        meter.warn(printable(warning))
+        meter.warn(warning)
     if repo.shallow:
         meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
     if given.json:
@@ -65,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
         sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode(page.encoding, "replace"))
     if given.json or given.quiet:
         for problem in problems(found, settings):
-            meter.warn(printable(problem))
+            meter.warn(problem)
     return ExitCode.FAILED if found.errors else ExitCode.DONE
 
 

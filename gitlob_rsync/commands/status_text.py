@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from gitlob_rsync import git
-from gitlob_rsync.commands.common import printable
 from gitlob_rsync.config import Settings
-from gitlob_rsync.errors import ExitCode
+from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.journal import Log, Run
 from gitlob_rsync.progress import size_text
 from gitlob_rsync.status import AGES, Files, Holdings, Move, Paths, Status

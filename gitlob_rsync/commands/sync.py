@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitlob_rsync.commands.common import CONFIGURED, guard, printable
+from gitlob_rsync.commands.common import CONFIGURED, guard
 from gitlob_rsync.commands.sync_options import PROGRAM, parse, remote_behind_refs
 from gitlob_rsync.errors import ExitCode, UsageError
 
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     kind = "none" if (given.json or given.background) and given.progress == "auto" else given.progress
     meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
     for warning in settings.warnings:
-        meter.warn(printable(warning))
+        meter.warn(warning)
     if repo.shallow:
         meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
     if given.pre_push:
@@ -76,5 +76,5 @@ def stop(repo: "Repo", meter: "Meter") -> int:
     from gitlob_rsync import background
 
     job = background.stop(repo.folder)
-    meter.say(printable(f"stopped: {job}" if job else "nothing is in the background"))
+    meter.say(f"stopped: {job}" if job else "nothing is in the background")
     return ExitCode.DONE

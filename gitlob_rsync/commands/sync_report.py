@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 
 from gitlob_rsync import git, history
-from gitlob_rsync.commands.common import listed, printable, text
+from gitlob_rsync.commands.common import listed, text
 from gitlob_rsync.commands.sync_scopes import Result, Scopes
 from gitlob_rsync.config import Settings
 from gitlob_rsync.git import Repo
@@ -68,18 +68,18 @@ def tell(result: Result, meter: Meter, *, as_object: bool = False) -> None:
     where = f" at {result.remote}" if result.remote else ""
     for what, binaries in (("missing", report.missing), ("damaged", report.damaged)):
         for sha, paths in binaries.items():
-            meter.warn(printable(f"{what}{where}: {sha} {_paths(paths)}"))
+            meter.warn(f"{what}{where}: {sha} {_paths(paths)}")
     if (
         result.pulled
         and report.missing
         and not result.pulled.transferred
         and report.missing.keys() == result.pulled.selected
     ):
-        meter.warn(printable(f"nothing that was asked for is at {result.remote}: is this the right location?"))
+        meter.warn(f"nothing that was asked for is at {result.remote}: is this the right location?")
     if as_object:
         return
     for path, why in result.left_alone.items():
-        meter.detail(printable(f"left alone: {git.quote(path)} ({why})"))
+        meter.detail(f"left alone: {git.quote(path)} ({why})")
     meter.say(summary(result))
 
 
