@@ -20,7 +20,7 @@ from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
 
-_DIFF_TREE = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--root", "-m", "--no-renames", "--no-commit-id",
+DIFF_TREE = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--root", "-m", "--no-renames", "--no-commit-id",
               "--no-ext-diff", "--no-textconv", "--ignore-submodules=none")  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
     if isinstance(scope, Indexed):
         yield ((entry.blob, entry.path) for entry in index_entries(repo, scope.pathspecs) if not entry.skipped)
         return
-    diff_tree = repo.argv(*_DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))
+    diff_tree = repo.argv(*DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))
     with tempfile.TemporaryFile() as feed:
         if isinstance(scope, Committed):
             feed.writelines(
@@ -124,7 +124,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
 
 def _start(repo: Repo, scope: Committed | Unpushed) -> list[str]:
     """The commits to start from beside _everything."""
-    return [commit_of(repo, ref) for ref in scope.refs] or [*stashes(repo), *_private_refs(repo)]
+    return [commit_of(repo, ref) for ref in scope.refs] or [*stashes(repo), *private_refs(repo)]
 
 
 def _everything(scope: Committed | Unpushed) -> list[str]:
@@ -175,12 +175,12 @@ def stashes(repo: Repo) -> list[str]:
     return found
 
 
-def _private_refs(repo: Repo) -> list[str]:
+def private_refs(repo: Repo) -> list[str]:
     """The refs that each worktree has for itself (git-worktree(1), "REFS"): --all names only those of this one."""
     found = []
     homes = [("main-worktree", repo.common_dir)]
     homes += [
-        (f"worktrees/{name}", os.path.join(repo.common_dir, "worktrees", name)) for name in _linked_worktrees(repo)
+        (f"worktrees/{name}", os.path.join(repo.common_dir, "worktrees", name)) for name in linked_worktrees(repo)
     ]
     for prefix, home in homes:
         for kind in ("bisect", "rewritten", "worktree"):
@@ -193,7 +193,7 @@ def _private_refs(repo: Repo) -> list[str]:
 def heads(repo: Repo) -> list[str]:
     """The commits that the HEADs of all worktrees are at; an unborn branch has none. Raises ToolError for a lost one."""
     found = []
-    for name in ["main-worktree/HEAD", *(f"worktrees/{name}/HEAD" for name in _linked_worktrees(repo))]:
+    for name in ["main-worktree/HEAD", *(f"worktrees/{name}/HEAD" for name in linked_worktrees(repo))]:
         commit = repo.resolve(name)
         if commit:
             found.append(commit)
@@ -202,7 +202,7 @@ def heads(repo: Repo) -> list[str]:
     return found
 
 
-def _linked_worktrees(repo: Repo) -> list[str]:
+def linked_worktrees(repo: Repo) -> list[str]:
     try:
         return sorted(os.listdir(os.path.join(repo.common_dir, "worktrees")))
     except FileNotFoundError:
@@ -236,7 +236,7 @@ def _recent(repo: Repo, scope: Recent) -> dict[str, str | None]:
     for commit, date, days in tips:
         if days > 0:
             bounds[commit] = min(bounds.get(commit, ALL), date - days)
-    for commit, date, parents in _walk(repo, bounds):
+    for commit, date, parents in walk(repo, bounds):
         bound = bounds.pop(commit)
         for parent in parents:
             bounds[parent] = min(bounds.get(parent, ALL), bound)
@@ -251,8 +251,8 @@ def _recent(repo: Repo, scope: Recent) -> dict[str, str | None]:
 
 def _unpushed(repo: Repo, scope: Unpushed) -> dict[str, str | None]:
     """The commits that no tracking branch has, each with its first parent."""
-    walk = _walk(repo, _start(repo, scope), *_everything(scope), "--not", "--remotes")
-    return {commit: parents[0] if parents else None for commit, _, parents in walk}
+    lacking = walk(repo, _start(repo, scope), *_everything(scope), "--not", "--remotes")
+    return {commit: parents[0] if parents else None for commit, _, parents in lacking}
 
 
 def _compared(repo: Repo, commits: Mapping[str, str | None]) -> Iterator[bytes]:
@@ -276,7 +276,7 @@ def _compared(repo: Repo, commits: Mapping[str, str | None]) -> Iterator[bytes]:
         previous = commit
 
 
-def _walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[str, int, list[str]]]:
+def walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[str, int, list[str]]]:
     """(commit, committer date, parents) of all that can be reached, children before parents: whatever dates say, an old
     one in the middle does not end the walk."""
     if not tips and not options:

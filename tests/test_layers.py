@@ -24,6 +24,7 @@ FLOORS = [
         "lock",
         "record",
         "partial",
+        "needs",
     },
     {"worktree", "sync", "filter", "serve", "install"},
     {"commands"},
@@ -41,6 +42,7 @@ SAME_FLOOR = {
     "rsync": {"process", "progress", "store"},
     "index": {"git"},
     "record": {"git"},
+    "needs": {"git", "history", "partial", "process"},
     "sync": set(),
     "commands": {"commands"},
 }
