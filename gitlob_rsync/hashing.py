@@ -28,7 +28,7 @@ class Hasher:
         if not metas:
             return []
         pending = sorted(metas, key=lambda meta: meta.size)
-        workers = min(os.cpu_count() or 1, len(pending))
+        workers = min(_processors(), len(pending))
         done = [0] * workers  # bytes, by worker
         found: list[Sha] = []
 
@@ -81,3 +81,11 @@ class Hasher:
             finally:
                 os.close(fd)
         return digest.hexdigest()
+
+
+def _processors() -> int:
+    """How many we may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # no Linux
+        return os.cpu_count() or 1

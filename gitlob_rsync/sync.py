@@ -1,6 +1,6 @@
 """Moving binaries between the local store and a remote one: what is selected, minus what is there, verified."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -80,6 +80,10 @@ class Syncer:
         """Every binary of the remote store."""
         named = (NAME.match(file) for file in self._listing)
         return {Sha(found[3]): [] for found in named if found and found[4] == META}
+
+    def listing(self) -> Mapping[str, int]:
+        """Every file of the remote store that has a binary's name, with its size in bytes. Raises as pull, and NotAStore."""
+        return self._listing
 
     # Both directions: what is here
 
@@ -277,7 +281,7 @@ class Syncer:
             listing = self._listing
         except NotAStore:
             listing = self._listing = {}
-        lacking = [meta for meta in here if not _whole(meta, listing)]
+        lacking = [meta for meta in here if not whole(meta, listing)]
         everything = frozenset(meta.sha for meta in here)
         return self._push(Report(everything, everything), lacking, dry_run, self._committed_paths)
 
@@ -317,7 +321,7 @@ class Syncer:
         return {sha for sha in shas if name(sha, META) in found}
 
 
-def _whole(meta: Meta, listing: dict[str, int]) -> bool:
+def whole(meta: Meta, listing: Mapping[str, int]) -> bool:
     """Whether a listing has all files of a binary, in their sizes."""
     chunks = all(listing.get(name(meta.sha, number)) == meta.chunk_size(number) for number in range(meta.chunks))
     return chunks and listing.get(name(meta.sha, META)) == len(meta.encode())

@@ -29,7 +29,7 @@ FLOORS = [
         "hashing",
         "quarantine",
     },
-    {"worktree", "sync", "filter", "serve", "install"},
+    {"worktree", "sync", "filter", "serve", "install", "fsck", "repair", "compare"},
     {"commands"},
 ]
 SAME_FLOOR = {
@@ -50,6 +50,8 @@ SAME_FLOOR = {
     "hashing": {"progress", "store"},
     "quarantine": {"store"},
     "sync": set(),
+    "repair": {"fsck", "sync"},
+    "compare": {"sync"},
     "commands": {"commands"},
 }
 ONLY_USERS = {
