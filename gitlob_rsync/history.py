@@ -20,7 +20,7 @@ from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
 
-_DIFF_TREE = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--root", "-m", "--no-renames", "--no-commit-id",
+DIFF_TREE = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--root", "-m", "--no-renames", "--no-commit-id",
               "--no-ext-diff", "--no-textconv", "--ignore-submodules=none")  # fmt: skip
 _DIFFERENCE = re.compile(rb":[0-7]{6} ([0-7]{6}) [0-9a-f]+ ([0-9a-f]{40}|[0-9a-f]{64}) [A-Z]\Z")
 """git-diff-tree(1), "Raw output format": a new mode and a new blob. Without renames there is one path to each."""
@@ -164,7 +164,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
         entries = (entry for one in roots.indexes(repo) for entry in roots.index_entries(one, scope.pathspecs))
         yield ((entry.blob, entry.path) for entry in entries)
         return
-    diff_tree = repo.argv(*_DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))
+    diff_tree = repo.argv(*DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))
     with tempfile.TemporaryFile() as feed:
         if isinstance(scope, Committed):
             feed.writelines(
@@ -242,7 +242,7 @@ def _recent(repo: Repo, scope: Recent) -> dict[str, str | None]:
     for commit, date, days in tips:
         if days > 0:
             bounds[commit] = min(bounds.get(commit, ALL), date - days)
-    for commit, date, parents in _walk(repo, bounds):
+    for commit, date, parents in walk(repo, bounds):
         bound = bounds.pop(commit)
         for parent in parents:
             bounds[parent] = min(bounds.get(parent, ALL), bound)
@@ -258,8 +258,8 @@ def _recent(repo: Repo, scope: Recent) -> dict[str, str | None]:
 def _unpushed(repo: Repo, scope: Unpushed) -> dict[str, str | None]:
     """The commits that no tracking branch has, each with its first parent."""
     pushed = ["--not", f"--remotes={scope.remote}"] if scope.remote else []
-    walk = _walk(repo, _start(repo, scope), *_everything(scope), *pushed)
-    return {commit: parents[0] if parents else None for commit, _, parents in walk}
+    lacking = walk(repo, _start(repo, scope), *_everything(scope), *pushed)
+    return {commit: parents[0] if parents else None for commit, _, parents in lacking}
 
 
 def _stashed(repo: Repo) -> dict[str, str | None]:
@@ -301,7 +301,7 @@ def _compared(repo: Repo, commits: Mapping[str, str | None]) -> Iterator[bytes]:
         previous = commit
 
 
-def _walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[str, int, list[str]]]:
+def walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[str, int, list[str]]]:
     """(commit, committer date, parents) of all that can be reached, children before parents: whatever dates say, an old
     one in the middle does not end the walk."""
     if not tips and not options:

@@ -73,6 +73,14 @@ class Meta:
         meta = cls(sha, size)
         return meta if said.get("SHA") == sha and chunks == meta.chunks else None
 
+    @classmethod
+    def of_chunks(cls, sha: Sha, sizes: Sequence[int]) -> "Meta | None":
+        """The meta of a binary whose chunks have these sizes, from 0 on; None where no binary's chunks can have them."""
+        if not sizes:
+            return cls(sha, 0) if sha == EMPTY else None
+        full = all(size == CHUNK for size in sizes[:-1]) and len(sizes) <= MOST_CHUNKS
+        return cls(sha, sum(sizes)) if full and 0 < sizes[-1] <= CHUNK else None
+
     def parts(self) -> list[str]:
         """Its files' parts, in the order in which they get in: the meta last."""
         return [*map(str, range(self.chunks)), META]
@@ -339,16 +347,28 @@ def obtain(sha: Sha, store: Store, shared: Store | None) -> Meta | None:
 
 def read_meta(path: str, sha: Sha) -> Meta | None:
     """The meta in a file; None where there is none, or one that cannot be right, or something else in its place."""
+    fd = open_plain(path)
+    if fd is None:
+        return None
+    try:
+        return Meta.decode(os.read(fd, 4096), sha)
+    finally:
+        os.close(fd)
+
+
+def open_plain(path: str) -> int | None:
+    """A descriptor to read a file by; None where there is none, or something else in its place: no link is followed, and
+    no FIFO waited for. The caller closes it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
             return None
         raise
-    try:
-        return Meta.decode(os.read(fd, 4096), sha) if stat.S_ISREG(os.fstat(fd).st_mode) else None
-    finally:
-        os.close(fd)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
 
 
 def read_file(path: str) -> Iterator[bytes]:

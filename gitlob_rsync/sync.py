@@ -1,6 +1,6 @@
 """Moving binaries between the local store and a remote one: what is selected, minus what is there, verified."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -81,6 +81,10 @@ class Syncer:
         """Every binary of the remote store."""
         named = (NAME.match(file) for file in self._listing)
         return {Sha(found[3]): [] for found in named if found and found[4] == META}
+
+    def listing(self) -> Mapping[str, int]:
+        """Every file of the remote store that has a binary's name, with its size in bytes. Raises as pull, and NotAStore."""
+        return self._listing
 
     # Both directions: what is here
 
@@ -296,7 +300,7 @@ class Syncer:
             listing = self._listing
         except NotAStore:
             listing = self._listing = {}
-        lacking = [meta for meta in here if not _whole(meta, listing)]
+        lacking = [meta for meta in here if not whole(meta, listing)]
         everything = frozenset(meta.sha for meta in here)
         if here and not dry_run:
             self._publish(())
@@ -332,7 +336,7 @@ class Syncer:
         however many there are. Raises RemoteError, and NotAStore."""
         metas = [meta for sha in sorted(shas) if (meta := self._store.complete(sha))]
         listing = self.session.sizes(name(meta.sha, part) for meta in metas for part in meta.parts())
-        return {meta.sha for meta in metas if _whole(meta, listing)}
+        return {meta.sha for meta in metas if whole(meta, listing)}
 
     def _at_remote(self, shas: Collection[Sha]) -> set[Sha]:
         """Of `shas`, those whose meta the remote has: it gets there last."""
@@ -345,7 +349,7 @@ class Syncer:
         return {sha for sha in shas if name(sha, META) in found}
 
 
-def _whole(meta: Meta, listing: dict[str, int]) -> bool:
+def whole(meta: Meta, listing: Mapping[str, int]) -> bool:
     """Whether a listing has all files of a binary, in their sizes."""
     chunks = all(listing.get(name(meta.sha, number)) == meta.chunk_size(number) for number in range(meta.chunks))
     return chunks and listing.get(name(meta.sha, META)) == len(meta.encode())

@@ -16,8 +16,8 @@ from gitlob_rsync.store import Store
 from gitlob_rsync.stores import Stores
 from gitlob_rsync.sync import Paths, Report, Syncer
 
-_MOST_PATHS = 5
-"""Paths shown of one binary; --json has all."""
+_MOST = 5
+"""Paths, or refs, shown of one binary; --json has all."""
 
 
 def print_list(repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, given: argparse.Namespace) -> None:
@@ -84,10 +84,13 @@ def tell(result: Result, meter: Meter, *, as_object: bool = False) -> None:
 
 
 def _paths(paths: list[bytes]) -> str:
-    if not paths:
-        return "(no commit names it)"
-    more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
-    return ", ".join(map(git.quote, paths[:_MOST_PATHS])) + more
+    return some(list(map(git.quote, paths))) if paths else "(no commit names it)"
+
+
+def some(names: list[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more
 
 
 def as_json(result: Result) -> dict[str, object]:

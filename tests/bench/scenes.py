@@ -24,6 +24,7 @@ WORKS = {
     "download": "git checkout of 1,000 files of 20 KiB whose binaries are missing, over ssh on loopback",
     "push-hook": "the pre-push hook for one commit without binaries",
     "fix-up": "fill in 5,000 placeholders of 20 KiB from the local store",
+    "fsck": "hash a store of 1,000 binaries of 256 KiB and 32 of 64 MiB",
 }
 
 
@@ -206,6 +207,28 @@ def fix_up(stage: Stage) -> Iterator[Case]:
         yield case
 
 
+def fsck(stage: Stage) -> Iterator[Case]:
+    """The peers are the same with one processor, which is what the others bring, and sha1sum."""
+    ours = None
+    for kind, argv in (("lob", [str(PROGRAMS / "gitlob-fsck"), "-q"]), ("lfs", ["git", "lfs", "fsck", "--objects"])):
+        if kind not in stage.kinds:
+            continue
+        repo = repository(stage.folder / "fsck" / kind, kind)
+        fill(repo, stage.count(1000), 256 * KIB)
+        fill(repo, stage.count(32), 64 * MIB, "large")
+        git(repo, "add", ".")
+        git(repo, "commit", "-q", "-m", "files")
+        for at in binaries(repo):
+            at.unlink()
+        yield (case := Case("fsck", argv, repo, ours))
+        if kind == "lob":
+            ours = case
+            one = str(min(os.sched_getaffinity(0)))
+            yield Case("fsck", ["taskset", "-c", one, *argv], repo, ours, "gitlob-fsck -q (one processor)")
+            chunks = f"find {store(repo)}/content -type f ! -name '*_meta' -exec sha1sum {{}} + >/dev/null"
+            yield Case("fsck", ["sh", "-c", chunks], repo, ours, "sha1sum of all chunks")
+
+
 SCENES: dict[Callable[[Stage], Iterator[Case]], tuple[str, ...]] = {
     history: ("list", "window", "start"),
     status: ("status",),
@@ -214,4 +237,5 @@ SCENES: dict[Callable[[Stage], Iterator[Case]], tuple[str, ...]] = {
     download: ("download",),
     push_hook: ("push-hook",),
     fix_up: ("fix-up",),
+    fsck: ("fsck",),
 }

@@ -1,0 +1,131 @@
+"""gitlob-fsck: hashes every binary of the local store, puts aside what is damaged, and mends it."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import TYPE_CHECKING
+
+from gitlob_rsync.commands.common import Parser, add_verbosity, guard
+from gitlob_rsync.errors import GitlobError, RemoteError, UsageError, printable
+
+if TYPE_CHECKING:
+    from gitlob_rsync.config import Remote, Settings
+
+PROGRAM = "gitlob-fsck"
+DESCRIPTION = """\
+Hash every binary of this repository's store; report what is damaged, incomplete, misplaced or foreign, and who needs it.
+
+Damaged binaries are moved to a quarantine folder beside the store.
+"""
+EPILOG = """\
+REMOTE is a git remote that has a store (by default the tracked one, origin, or the only one), or a location.
+
+examples:
+  gitlob-fsck                  hash everything; put aside what is damaged
+  gitlob-fsck --repair         and bring it again, from the shared store or the remote
+  gitlob-fsck --fast --remote  presence and sizes only, here and at the remote
+  gitlob-fsck -n               look only
+
+"""
+
+
+def main() -> int:
+    return guard(PROGRAM, run)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
+    parser.add_argument("remote", metavar="REMOTE", nargs="?", help="where to look or to bring from (see below)")
+    parser.add_argument("--fast", action="store_true", help="presence and sizes only; hash nothing")
+    parser.add_argument(
+        "--repair", action="store_true",
+        help="bring again what is damaged or incomplete and needed by a commit or an index",
+    )  # fmt: skip
+    parser.add_argument(
+        "--remote", dest="at_remote", action="store_true",
+        help="list what the remote lacks of what commits need; no content is downloaded",
+    )  # fmt: skip
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what is wrong; move and bring nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument(
+        "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
+    )
+    parser.add_argument(
+        "--lock-wait", type=float, metavar="SECONDS", help="how long to wait for a purge at work here (60)"
+    )
+    add_verbosity(parser)
+    given = parser.parse_args(argv)
+    if given.lock_wait is not None and not 0 <= given.lock_wait <= 86400:
+        parser.error("--lock-wait is a number of seconds from 0 to 86400")
+    if given.remote and not (given.at_remote or given.repair):
+        parser.error("REMOTE goes with --remote or --repair")
+    return given
+
+
+def run(argv: Sequence[str]) -> int:
+    given = parse(argv)
+    # imported only now, so that --help is quick
+    from gitlob_rsync import config, git, lock, progress
+    from gitlob_rsync.commands import fsck_report
+    from gitlob_rsync.compare import compare
+    from gitlob_rsync.fsck import Fsck
+    from gitlob_rsync.repair import Repair
+    from gitlob_rsync.stores import Stores
+    from gitlob_rsync.sync import Syncer
+
+    started = time.monotonic()
+    git.check_version()
+    repo = git.Repo.discover()
+    stores = Stores.load(repo)
+    settings = config.Settings.load(repo)
+    kind = "none" if given.json and given.progress == "auto" else given.progress
+    meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
+    for warning in settings.warnings:
+        meter.warn(printable(warning))
+    remote = _remote(given, settings)
+    fsck = Fsck(repo, stores, meter, fast=given.fast, dry_run=given.dry_run)
+    report, comparison = fsck.report, None
+    wait = settings.lock_wait if given.lock_wait is None else given.lock_wait
+
+    def using(needed: bool) -> AbstractContextManager[None]:
+        """A purge has to wait while something is moved or brought, not while all is hashed."""
+        what = " ".join([PROGRAM, *argv])
+        return lock.using(stores.own, what, wait) if needed and not given.dry_run else nullcontext()
+
+    suspects = fsck.look()
+    with using(bool(suspects)):
+        fsck.judge(suspects)
+    with ExitStack() as stack:
+        syncer: Syncer | UsageError
+        if not isinstance(remote, UsageError):
+            syncer = stack.enter_context(Syncer(repo, stores, settings, remote, meter))
+        else:
+            syncer = remote
+        if given.repair and not given.dry_run:
+            with using(bool(report.findings)):
+                Repair(fsck, syncer).run()
+        unreachable = any(isinstance(error, RemoteError) for error in report.failures)
+        if given.at_remote and isinstance(syncer, Syncer) and not unreachable:
+            try:
+                comparison = compare(repo, stores, syncer, [f.sha for f in report.findings if not f.mended])
+            except GitlobError as error:
+                report.fail(error)
+    if repo.shallow and (report.findings or comparison):
+        meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
+    result = fsck_report.Result(
+        report, given, None if isinstance(remote, UsageError) else remote, comparison, stores.own.root,
+        fsck.quarantine.path, round(time.monotonic() - started, 3),
+    )  # fmt: skip
+    fsck_report.tell(result, meter)
+    return result.exit_code
+
+
+def _remote(given: argparse.Namespace, settings: "Settings") -> "Remote | UsageError":
+    """The remote, or why there is none where it was not asked for: it may be that nobody has to be asked."""
+    try:
+        return settings.remote(given.remote)
+    except UsageError as error:
+        if given.remote or given.at_remote:
+            raise
+        return error
