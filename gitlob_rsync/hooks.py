@@ -13,11 +13,12 @@ _HEAD = f"""\
 #!/bin/sh
 # {_MARK} --hooks; gitlob-setup --uninstall takes it away.
 """
+_SETTING = "git-lob.prefetch"
 _PREFETCH = f"""\
 if [ -x "$0{_KEPT}" ]; then
     "$0{_KEPT}" "$@" || exit
 fi
-[ "$(git config --type=bool --get git-lob.prefetch)" = true ] || exit 0
+[ "$(git config --type=bool --get {_SETTING})" = true ] || exit 0
 """
 _START = "PROGRAM --pull --window --background </dev/null >/dev/null 2>&1 || :\n"
 SCRIPTS = {
