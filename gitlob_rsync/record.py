@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Location
@@ -42,3 +43,9 @@ def write(repo: Repo, location: Location, tips: Iterable[str]) -> None:
     with open(beside, "w", encoding="ascii") as file:
         json.dump({"location": str(location), "tips": sorted(set(tips))}, file)
     os.replace(beside, path)
+
+
+def forget(repo: Repo, location: Location) -> None:
+    """Have the next push look at everything."""
+    with suppress(FileNotFoundError):
+        os.unlink(_path(repo, location))
