@@ -47,7 +47,7 @@ class Settings:
     tracked_remote: str | None = None
     window: Window = field(default_factory=lambda: Window(30 * DAY, 7 * DAY, 0))
     retention: Window = field(default_factory=lambda: Window(30 * DAY, 7 * DAY, 0))
-    prune_remote: str | None = None
+    prune_remote: Value | None = None
     prune_safe: bool = True
     prune_grace: float = DAY
     include: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ class Settings:
                 window_age("git-lob.retention-period-head", 7 * DAY),
                 window_age("git-lob.retention-period-other", 0),
             ),
-            prune_remote=text("git-lob.prune-check-remote"),
+            prune_remote=values.get("git-lob.prune-check-remote"),
             prune_safe=_boolean(values.get("git-lob.prune-safe"), True),
             prune_grace=window_age("git-lob.prune-grace", DAY),
             include=_split(text("git-lob.fetch-include")),
@@ -142,6 +142,16 @@ class Settings:
         """The window as configured, counted from now, for a remote that is synced."""
         paths = git.pathspecs(self.include, self.exclude, top=True)
         return Recent(self.window, time.time(), remote.name if remote else None, pathspecs=tuple(paths))
+
+    def purge_remote(self, word: str | None) -> Remote | None:
+        """The remote that a purge asks: the one that the user named, or else git-lob.prune-check-remote, or else the
+        default one; None where there is none at all. Raises UsageError as `remote`."""
+        if word is None and self.prune_remote:
+            try:
+                return self.remote(self.prune_remote.text)
+            except UsageError as error:
+                raise self.prune_remote.wrong(error.line()) from None
+        return self.remote(word) if word or self.remotes or self.wrong_remotes else None
 
     def remote(self, word: str | None) -> Remote:
         """The remote that the user named, or else the default one: the tracked one, origin, or the only one that has a

@@ -161,7 +161,10 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
         yield ((entry.blob, entry.path) for entry in roots.index_entries(repo, scope.pathspecs) if not entry.skipped)
         return
     if isinstance(scope, IndexedAnywhere):
-        entries = (entry for one in roots.indexes(repo) for entry in roots.index_entries(one, scope.pathspecs))
+        indexes = list(roots.indexes(repo))
+        for one in indexes:
+            roots.check_index(one)
+        entries = (entry for one in indexes for entry in roots.index_entries(one, scope.pathspecs))
         yield ((entry.blob, entry.path) for entry in entries)
         return
     diff_tree = repo.argv(*DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))

@@ -5,8 +5,12 @@ one that is cut off is not taken for a short one. What this clone published is k
 to it, so that it has to look at new commits alone.
 """
 
+import hashlib
+import os
+import re
 import socket
 from collections.abc import Collection
+from contextlib import suppress
 
 from gitlob_rsync import state
 from gitlob_rsync.errors import GitlobError
@@ -15,13 +19,45 @@ from gitlob_rsync.location import Location
 from gitlob_rsync.placeholder import Sha, is_sha
 
 FOLDER = "lists"
-"""Where they are at the remote, below what is ours there. The file of a clone is called as the clone (client_name)."""
+"""Where they are at the remote, below what is ours there. The file of a clone is called as the clone (clone_name)."""
+NAME = re.compile(r"[0-9a-f]{24}\Z")
+"""What else lies there is no list: rsync writes one under another name, and renames it."""
 _FIRST = "gitlob-rsync list of needed binaries 1"
 
 
+def clone_name(repo: Repo) -> str:
+    """A name for this clone's list, the same at every run: of its place, so that a copy of a repository is a clone of its
+    own; and of a random number that is kept here, because machines made from one image are called alike, and clones on
+    them have the same path. Two clones under one name would overwrite what each other needs."""
+    path = os.path.join(repo.folder, "state", "clone")
+    try:
+        with open(path, encoding="ascii") as file:
+            number = file.read()
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        beside = f"{path}.{os.getpid()}"
+        with open(beside, "w", encoding="ascii") as file:
+            file.write(os.urandom(16).hex())
+        try:
+            os.link(beside, path)
+        except FileExistsError:  # another run was quicker
+            pass
+        except OSError:  # a file system without hard links
+            os.replace(beside, path)
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        return clone_name(repo)
+    who = f"{socket.gethostname()}\0{repo.common_dir}\0{number}".encode(errors="surrogateescape")
+    return hashlib.sha1(who, usedforsecurity=False).hexdigest()[:24]
+
+
+def _whose(repo: Repo) -> str:
+    place = f"{socket.gethostname()}:{repo.common_dir}".encode("unicode_escape").decode()
+    return f"clone {clone_name(repo)} {place}"
+
+
 def encode(repo: Repo, shas: Collection[Sha]) -> bytes:
-    whose = f"{socket.gethostname()}:{repo.common_dir}".encode("unicode_escape").decode()
-    return "\n".join([_FIRST, f"clone {whose}", *sorted(shas), f"end {len(shas)}", ""]).encode()
+    return "\n".join([_FIRST, _whose(repo), *sorted(shas), f"end {len(shas)}", ""]).encode()
 
 
 def decode(content: bytes, name: str) -> set[Sha]:
@@ -31,7 +67,7 @@ def decode(content: bytes, name: str) -> set[Sha]:
     if lines[0] != _FIRST or lines[-2:] != [f"end {len(lines) - 4}", ""] or len(shas) != len(lines) - 4:
         raise GitlobError(
             f"the list {FOLDER}/{name} at the remote is damaged",
-            "gitlob-sync --push --recheck from its clone mends it",
+            "gitlob-sync --push --recheck from its clone mends it; of a clone that is no more, delete it",
         )
     return shas
 
@@ -41,11 +77,13 @@ def _path(repo: Repo, location: Location) -> str:
 
 
 def read(repo: Repo, location: Location) -> set[Sha] | None:
-    """What this clone published for a location; None where nothing is known of it."""
-    shas = state.read(_path(repo, location)).get("shas")
+    """What this clone published for a location; None where nothing is known of it, or where that was another clone: the
+    folder was moved, or copied."""
+    said = state.read(_path(repo, location))
+    shas = said.get("shas") if said.get("whose") == _whose(repo) else None
     return {Sha(sha) for sha in shas if isinstance(sha, str) and is_sha(sha)} if isinstance(shas, list) else None
 
 
 def write(repo: Repo, location: Location, shas: Collection[Sha]) -> None:
     """Keep what was published."""
-    state.write(_path(repo, location), {"shas": sorted(shas)})
+    state.write(_path(repo, location), {"whose": _whose(repo), "shas": sorted(shas)})

@@ -33,7 +33,7 @@ class Reason(Enum):
     STASH = "a stash needs it"
     UNPUSHED = "a commit needs it that is not known to be at the remote"
     REFERENCED = "a commit needs it, and only what is unreferenced was to go"
-    TORN = "a commit needs it, and it is not whole here (gitlob-fsck)"
+    TORN = "a commit needs it, and it is not whole, neither here nor at the remote"
     YOUNG = "it is younger than the grace time"
     UNRECORDED = "it is not on record as pushed"
     LACKING = "the remote lacks it"
@@ -97,6 +97,10 @@ def purge(
             done = 0
             for sha in going:
                 if sha in again and again[sha].reason.goes:
+                    if (again[sha].reason, again[sha].size) != (verdicts[sha].reason, verdicts[sha].size):
+                        # what the remote was asked about is not what is here now: the next purge asks anew
+                        verdicts[sha] = replace(again[sha], reason=Reason.YOUNG)
+                        continue
                     _delete(sha, stores)
                     done += verdicts[sha].size
                     meter.reached(done)
@@ -134,8 +138,6 @@ def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[
             reason = Reason.YOUNG
         elif reason is Reason.OLD and wish.unreferenced:
             reason = Reason.REFERENCED
-        elif reason is Reason.OLD and not store.complete(sha):
-            reason = Reason.TORN
         verdicts[sha] = Verdict(sha, size, path, reason)
     return verdicts
 
@@ -159,12 +161,33 @@ def _proven(
         known = record.read(repo, remote.location)
         proven = set(old) - history.references(repo, Committed(known=known, reflogs=True)).keys() if known else set()
         reason = Reason.UNRECORDED
-    return {sha: replace(verdicts[sha], reason=reason) for sha in old if sha not in proven}
+    lacking = (sha for sha in old if sha not in proven)
+    whole = stores.own.complete
+    return {
+        sha: replace(verdicts[sha], reason=Reason.TORN if reason is Reason.LACKING and not whole(sha) else reason)
+        for sha in lacking
+    }
 
 
 def _delete(sha: Sha, stores: Stores) -> None:
-    """Delete a binary here, and in the shared store where no other repository has a link to it."""
-    stores.own.remove(sha, stores.own.parts_of(sha))
-    if stores.shared:
-        alone = [part for part in stores.shared.parts_of(sha) if os.lstat(stores.shared.path(sha, part)).st_nlink == 1]
-        stores.shared.remove(sha, alone)
+    """Delete a binary here, and in the shared store where no other repository has a link to it. There first: a run that is
+    killed between the two leaves it here, where the next one finds it."""
+    own, shared = stores.own, stores.shared
+    if shared:
+        parts = shared.parts_of(sha)
+        if all(_unused(shared.path(sha, part), own.path(sha, part)) for part in parts):
+            shared.remove(sha, parts)
+    own.remove(sha, own.parts_of(sha))
+
+
+def _unused(path: str, ours: str) -> bool:
+    """Whether no other link than ours, if that is one, leads to a file of the shared store."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:  # another repository's purge
+        return True
+    try:
+        linked = os.path.samestat(found, os.lstat(ours))
+    except FileNotFoundError:
+        linked = False
+    return found.st_nlink == (2 if linked else 1)

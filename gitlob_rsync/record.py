@@ -5,7 +5,9 @@ where a commit that it names is gone. git-lob's own record is another file, and 
 that are not).
 """
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 
 from gitlob_rsync import state
 from gitlob_rsync.git import Repo
@@ -29,3 +31,9 @@ def write(repo: Repo, location: Location, tips: Iterable[str]) -> None:
     """Put commits on record. Not in a shallow repository: what lies beyond its edge was not looked at."""
     if not repo.shallow:
         state.write(_path(repo, location), {"location": str(location), "tips": sorted(set(tips))})
+
+
+def forget(repo: Repo, location: Location) -> None:
+    """Have the next push look at everything."""
+    with suppress(FileNotFoundError):
+        os.unlink(_path(repo, location))

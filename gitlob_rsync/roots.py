@@ -1,9 +1,11 @@
 """What a repository holds on to, beside refs/: the HEADs, private refs and indexes of all worktrees, stashes, and what
 operations left that git has not finished."""
 
+import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import IO
 
@@ -104,6 +106,24 @@ def _linked_worktrees(repo: Repo) -> list[str]:
         return sorted(os.listdir(os.path.join(repo.common_dir, "worktrees")))
     except FileNotFoundError:
         return []
+
+
+def check_index(repo: Repo) -> None:
+    """Raises ToolError where an index is not what git wrote: git itself does not look at the checksum, and reads on."""
+    paths = [repo.index]
+    with suppress(FileNotFoundError):  # no worktree yet
+        paths += [entry.path for entry in os.scandir(repo.git_dir) if entry.name.startswith("sharedindex.")]
+    size = hashlib.new(repo.object_format, usedforsecurity=False).digest_size
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+        except FileNotFoundError:  # nothing was added yet
+            continue
+        body, end = content[:-size], content[-size:]
+        sound = hashlib.new(repo.object_format, body, usedforsecurity=False).digest() == end
+        if len(content) <= size or not (sound or not any(end)):  # zeros: index.skipHash
+            raise ToolError(f"the index {path} is damaged", "git fsck says more; git reset makes it anew")
 
 
 @dataclass(frozen=True, slots=True)

@@ -359,7 +359,7 @@ class Session:
         if ended.code not in (0, 24):
             raise self._failure(ended)
         top = Path(into, ASIDE, folder)
-        return {at.name: at.read_bytes() for at in sorted(top.iterdir())} if top.is_dir() else {}
+        return {at.name: at.read_bytes() for at in sorted(top.iterdir()) if at.is_file()} if top.is_dir() else {}
 
     def discard(self, names: Collection[str], trash: str) -> None:
         """Move files of the remote store into a folder below ASIDE there, under the names that they had. Raises as send."""

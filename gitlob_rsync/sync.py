@@ -13,7 +13,7 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import NotAStore, Options, Session
 from gitlob_rsync.staging import PARTIAL, Staging
-from gitlob_rsync.store import EMPTY, FILE_NAME, META, NAME, Meta, name, obtain, share
+from gitlob_rsync.store import EMPTY, FILE_NAME, META, NAME, Meta, name, obtain, read_meta, share
 from gitlob_rsync.stores import Stores
 
 _MOST_AT_ONCE = 16384
@@ -245,15 +245,17 @@ class Syncer:
 
         Not `known`: whatever was said before counts for nothing.
         """
-        before = published.read(self._repo, self._remote.location) if known else None
-        if before is None:
-            needed = history.references(self._repo, Committed()).keys() | needed
-        elif before.issuperset(needed):
+        before = published.read(self._repo, self._remote.location)
+        if before is not None and known:
+            needs = before | set(needed)
+        else:
+            needs = set(needed) | history.references(self._repo, Committed()).keys()
+        if needs == (before or set()) and (known or before is None):
             return
-        all_needed = (before or set()) | set(needed)
-        content = published.encode(self._repo, all_needed)
-        self.session.publish(f"{published.FOLDER}/{client_name(self._repo)}", content)
-        published.write(self._repo, self._remote.location, all_needed)
+        self.session.publish(
+            f"{published.FOLDER}/{published.clone_name(self._repo)}", published.encode(self._repo, needs)
+        )
+        published.write(self._repo, self._remote.location, needs)
 
     def push_commits(self, commits: Collection[str], known: Collection[str]) -> Report:
         """Send what `commits` need and the history of `known` does not imply already; the record stays as it is."""
@@ -266,8 +268,10 @@ class Syncer:
         RemoteError where the remote cannot be reached or broke off.
         """
         tips: list[str] = []
+        told = published.read(self._repo, self._remote.location) is not None
         if isinstance(scope, Committed):
-            known = () if recheck else record.read(self._repo, self._remote.location)
+            # what was pushed before it was said to be needed may have been purged there
+            known = () if recheck or not told else record.read(self._repo, self._remote.location)
             tips = [*history.tips(self._repo, scope), *(known if scope.refs else ())]
             scope = replace(scope, known=known)
         report = self._push_scope(scope, dry_run, recheck=recheck)
@@ -278,7 +282,7 @@ class Syncer:
 
     def _push_scope(self, scope: Committed | Recent, dry_run: bool, *, recheck: bool = False) -> Report:
         selected = history.references(self._repo, scope)
-        if selected and not dry_run:
+        if not dry_run and (selected or recheck):
             self._publish(selected, known=not recheck)
         here = self._here(selected, link=not dry_run)
         report = Report(frozenset(selected), frozenset(here))
@@ -332,11 +336,23 @@ class Syncer:
             self._meter.end()
 
     def whole_there(self, shas: Collection[Sha]) -> set[Sha]:
-        """Of binaries that are here whole, those that the remote has whole too, by the sizes of their files: one call,
-        however many there are. Raises RemoteError, and NotAStore."""
-        metas = [meta for sha in sorted(shas) if (meta := self._store.complete(sha))]
-        listing = self.session.sizes(name(meta.sha, part) for meta in metas for part in meta.parts())
-        return {meta.sha for meta in metas if whole(meta, listing)}
+        """Of binaries of the local store, those that the remote has whole, by the sizes of their files: one call, however
+        many there are. Raises RemoteError, and NotAStore.
+
+        One that has no meta here (a purge was killed) does not say how large it is. That the remote has its meta, which
+        gets there last, and each file that is here, will do for it.
+        """
+        metas = {sha: read_meta(self._store.path(sha, META), sha) for sha in sorted(shas)}
+        files: dict[Sha, list[str]] = {
+            sha: meta.parts() if meta else [*self._store.parts_of(sha), META] for sha, meta in metas.items()
+        }
+        listing = self.session.sizes({name(sha, part): None for sha, parts in files.items() for part in parts})
+        return {sha for sha, meta in metas.items() if (whole(meta, listing) if meta else self._covered(sha, listing))}
+
+    def _covered(self, sha: Sha, listing: Mapping[str, int]) -> bool:
+        chunks = [part for part in self._store.parts_of(sha) if part != META]
+        same = (listing.get(name(sha, part)) == self._store.held(sha, [part])[0] for part in chunks)
+        return name(sha, META) in listing and all(same)
 
     def _at_remote(self, shas: Collection[Sha]) -> set[Sha]:
         """Of `shas`, those whose meta the remote has: it gets there last."""

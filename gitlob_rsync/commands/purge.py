@@ -100,9 +100,9 @@ def run(argv: Sequence[str]) -> int:
     for warning in settings.warnings:
         meter.warn(warning)
     grace = age.parse(given.grace) if given.grace else settings.prune_grace
-    word = given.remote or settings.prune_remote
+    remote = settings.purge_remote(given.remote)
     if given.remote_store:
-        return purge_report.purge_remote(repo, stores, settings, settings.remote(word), grace, given, meter)
+        return purge_report.purge_remote(repo, stores, settings, remote or settings.remote(None), grace, given, meter)
     window = settings.retention
     if given.window not in (None, CONFIGURED):
         window = Window(*[age.parse(given.window)] * 3)
@@ -110,6 +110,5 @@ def run(argv: Sequence[str]) -> int:
         purge.retention(window, settings.window), grace, time.time(), unreferenced=given.unreferenced,
         verify=settings.prune_safe and not given.no_verify_remote, dry_run=given.dry_run,
     )  # fmt: skip
-    remote = settings.remote(word) if word or settings.remotes or settings.wrong_remotes else None
     verdicts = purge.purge(repo, stores, settings, remote, wish, meter)
     return purge_report.tell(verdicts, remote, given, meter)
