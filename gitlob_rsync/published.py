@@ -80,7 +80,7 @@ def read(repo: Repo, location: Location) -> set[Sha] | None:
     """What this clone published for a location; None where nothing is known of it, or where that was another clone: the
     folder was moved, or copied."""
     said = state.read(_path(repo, location))
-    shas = said.get("shas") if said.get("whose") == _whose(repo) else None
+    shas = said.get("shas") if said and said.get("whose") == _whose(repo) else None
     return {Sha(sha) for sha in shas if isinstance(sha, str) and is_sha(sha)} if isinstance(shas, list) else None
 
 

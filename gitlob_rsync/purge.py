@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from gitlob_rsync import history, lock, record
+from gitlob_rsync import history, lock, record, roots
 from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
@@ -85,6 +85,8 @@ def purge(
         raise GitlobError(
             f"{repo.common_dir} is a shallow clone: what older commits need is not known", "git fetch --unshallow"
         )
+    for one in roots.indexes(repo):  # before git trips over one, and does not say which
+        roots.check_index(one)
     verdicts = _judge(repo, stores.own, remote, wish)
     verdicts |= _proven(repo, stores, settings, remote, wish, verdicts, meter)
     going = [sha for sha, verdict in verdicts.items() if verdict.reason.goes]

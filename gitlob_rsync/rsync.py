@@ -425,16 +425,18 @@ class Session:
         """One rsync; again, after a pause, where a connection broke that had worked. Names that have come then are passed
         over by rsync itself."""
         names = list(names)
-        items: list[Item] = []
+        items: dict[str, Item] = {}
         tries = 0
         while True:
             ended = self._run_once(args, source, target, names, watched, umask, arrived)
-            items += ended.items
+            before = len(items)
+            items |= {item.name: item for item in ended.items}
             self._worked |= ended.moved > 0 or bool(ended.items) or ended.code in (0, 23, 24)
-            tries = 1 if ended.moved or ended.items else tries + 1
+            # a listing that always ends early tells the same again and again
+            tries = 1 if len(items) > before else tries + 1
             broke = ended.code and isinstance(self._failure(ended), BrokenOff)
             if not broke or not self._worked or tries > self._options.retries:
-                return replace(ended, items=items)
+                return replace(ended, items=list(items.values()))
             pause = _PAUSE * 2 ** (tries - 1)
             said = _gist(ended.stderr)
             self._meter.note(

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,13 @@ from tests.handmade import put
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY = 86400
+
+
+@pytest.fixture(autouse=True, scope="session")
+def as_at_a_terminal() -> None:
+    """What is started in the background of a script ignores Ctrl-C, and so does what that starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -667,6 +667,7 @@ def test_a_remote_store_that_is_not_there(repo: Work, store: Path) -> None:
 
 def test_a_listing_that_breaks_off(repo: Work, tmp_path: Path) -> None:
     script = '[ "$1" = --version ] && exec $REAL "$@"\n$REAL "$@"; exit 12'
+    repo.git("config", "git-lob.retries", "0")
     unharmed(repo, code=4, env=shim(tmp_path / "shim", "rsync", script))
 
 

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from gitlob_rsync import git
+from gitlob_rsync import git, holders
 from gitlob_rsync.age import ALL
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, Recent, Scope, Unpushed, Window, references
+from gitlob_rsync.placeholder import Sha
 from tests.conftest import DAY
 from tests.handmade import placeholder
 from tests.model import Model, Needs, anywhere
@@ -308,6 +309,25 @@ def test_what_comes_after_known_commits(random: Random, limit: Limit, data: st.D
         assert found.keys() >= new.keys() - model.needed_by(done, limit.chosen).keys()
         assert found.keys() <= new.keys()
         assert all(paths[0] in new[sha] for sha, paths in found.items())
+
+
+@few
+@given(histories)
+def test_who_needs_a_binary(random: Random) -> None:
+    """All paths, and exactly the refs that reach a commit which has it; a tip without a ref is named once."""
+    with made(random) as (repo, model, _):
+        paths = model.needed_by(model.committed())
+        found = holders.find(repo, [Sha(sha) for sha in paths] + [Sha("0" * 40)])
+        assert {sha: set(need.paths) for sha, need in found.items()} == paths
+        behind = {ref: model.needed_by(model.history(tips)) for ref, tips in model.refs.items()}
+        others = (model.heads | model.stashes) - {tip for tips in model.refs.values() for tip in tips}
+        nameless = [model.needed_by(model.history([tip])) for tip in others]
+        for sha, need in found.items():
+            refs = [name for name in need.refs if name.startswith("refs/")]
+            assert refs == [ref for ref in model.refs if sha in behind[ref]]
+            assert len(need.refs) - len(refs) == sum(sha in needed for needed in nameless)
+        some = sorted(found)[::3]
+        assert holders.find(repo, some) == {sha: found[sha] for sha in some}
 
 
 @pytest.mark.parametrize("late", [0, 1])
