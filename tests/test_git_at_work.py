@@ -466,7 +466,9 @@ def slow(tmp_path: Path, store: Path) -> Iterator[Checkout]:
     said(tmp_path, "clone", "-q", "-c", "git-lob.autofetch=false", str(origin.path), "work")
     work = Work(tmp_path / "work")
     with (work.path / ".git" / "config").open("a") as file:
-        file.write(f'[git-lob]\n\tautofetch = true\n\tbwlimit = {RATE}\n\tretries = 0\n[remote "origin"]\n\tgit-lob-path = {store}\n')
+        file.write(
+            f'[git-lob]\n\tautofetch = true\n\tbwlimit = {RATE}\n\tretries = 0\n[remote "origin"]\n\tgit-lob-path = {store}\n'
+        )
     for name in MANY:
         (work.path / os.fsdecode(name)).unlink()
     log = tmp_path / "stderr"
