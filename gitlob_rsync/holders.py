@@ -58,10 +58,9 @@ def _tips(repo: Repo) -> dict[str, str]:
     answers = [line.split(b" ", 1) for line in said]
     # of a tag that names no commit it says `refs/tags/NAME^{commit} missing`
     tips = {os.fsdecode(name): commit.decode() for commit, name in answers if name.startswith(b"refs/")}
-    others = ["HEAD", *(f"{prefix}/HEAD" for prefix, _ in roots.homes(repo))]
-    others += [f"stash@{{{number}}}" for number in range(len(roots.stashes(repo)))]
-    for name in [*others, *roots.private_refs(repo)]:
-        commit = repo.resolve(name)
+    others = ["HEAD", *(f"{prefix}/HEAD" for prefix, _ in roots.homes(repo)), *roots.private_refs(repo)]
+    stashes = [(f"stash@{{{number}}}", commit) for number, commit in enumerate(roots.stashes(repo))]
+    for name, commit in [*((name, repo.resolve(name)) for name in others), *stashes]:
         if commit and commit not in tips.values():
             tips[name] = commit
     return tips

@@ -30,10 +30,14 @@ def commit_of(repo: Repo, ref: str) -> str:
 
 def stashes(repo: Repo) -> list[str]:
     """The commits of all stashes, newest first: older ones hang on the reflog alone. One that is lost is named all the
-    same, so that whoever reads it fails (rev-list --walk-reflogs would pass over it)."""
+    same, so that whoever reads it fails: rev-list passes over it. In a log with a gap rev-parse stops where rev-list goes
+    on, so both are asked."""
     found: list[str] = []
     while name := repo.run("rev-parse", "-q", "--verify", f"refs/stash@{{{len(found)}}}", ok=(0, 1, 128)):
         found.append(name.decode().strip())
+    if found:
+        walked = repo.run("rev-list", "--walk-reflogs", "refs/stash").decode().split()
+        found += [name for name in walked if name not in found]
     return found
 
 
