@@ -1,0 +1,214 @@
+"""gitlob-purge --remote-store: what no clone says it needs goes from a remote store, by way of the trash there."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DAY, Work
+from tests.handmade import check, files_of, put, sha_of
+from tests.test_transfer import Place, chunk, commit, make_place, repository
+
+LONG_AGO = "20200102T030405Z"
+OLD, YOUNG, ONE, TWO = b"old stray", b"young stray", b"of one", b"of two"
+
+
+@pytest.fixture(params=["path", "ssh", "daemon root", "daemon folder"])
+def place(request: pytest.FixtureRequest) -> Place:
+    return make_place(request.param, request)
+
+
+def strew(root: Path, content: bytes, days: float) -> str:
+    """Put a binary that no clone knows of into a store, as one that came there some days ago."""
+    sha = put(root, content)
+    age(root, content, days)
+    return sha
+
+
+def age(root: Path, content: bytes, days: float) -> None:
+    then = time.time() - days * DAY
+    for name in files_of(content):
+        os.utime(root / name, (then, then))
+
+
+def lists(root: Path) -> list[Path]:
+    return sorted((root / "gitlob" / "lists").glob("*"))
+
+
+def trash(root: Path) -> dict[str, set[str]]:
+    """The stamps in the trash, each with the binaries that are there, all of them whole."""
+    return {at.name: check(at) for at in (root / "gitlob" / "trash").glob("*")}
+
+
+def everything(root: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file of a store, with what is ours beside the content."""
+    return {
+        str(at.relative_to(root)): (at.read_bytes(), at.stat().st_mtime_ns) for at in root.rglob("*") if at.is_file()
+    }
+
+
+def purge(work: Work, *args: str, code: int = 0) -> dict:
+    """A purge of the remote store with a grace time of two days; returns what --json says: a group -> its binaries."""
+    done = work.run("gitlob-purge", "--remote-store", "--grace", "2d", "--json", *args, code=code)
+    said = json.loads(done.stdout)
+    assert said.keys() == {"lists", "moved", "restored", "emptied", "named", "young"}
+    return said
+
+
+def count(*contents: bytes) -> tuple[int, int]:
+    """How many binaries, and the bytes of their files."""
+    return len(contents), sum(len(data) for content in contents for data in files_of(content).values())
+
+
+def refused(work: Work, root: Path, *args: str) -> str:
+    """A purge that must fail; returns its one line. Not a file at the remote has changed."""
+    before = everything(root)
+    done = work.run("gitlob-purge", "--remote-store", "--grace", "2d", *args, code=1)
+    assert everything(root) == before
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gitlob-purge: ")
+    return line
+
+
+@pytest.fixture
+def two(tmp_path: Path, place: Place) -> tuple[Work, Work]:
+    """Two clones that pushed a binary each, long ago, and strays at the remote: an old one and a young one."""
+    return pushed(tmp_path, place)
+
+
+def pushed(tmp_path: Path, place: Place) -> tuple[Work, Work]:
+    one = repository(tmp_path / "one", place.location, {"a.bin": ONE})
+    other = repository(tmp_path / "other", place.location, {"b.bin": TWO})
+    for work, content in ((one, ONE), (other, TWO)):
+        work.sync("--push")
+        age(place.folder, content, 9)
+    strew(place.folder, OLD, 9)
+    strew(place.folder, YOUNG, 1)
+    return one, other
+
+
+@pytest.fixture
+def on_a_path(tmp_path: Path) -> tuple[Work, Path]:
+    """The same for what does not depend on the way there: one of the clones, and the store."""
+    folder = tmp_path / "remote"
+    return pushed(tmp_path, Place(str(folder), folder))[0], folder
+
+
+def stamped(root: Path, stamp: str) -> None:
+    """Have what lies in the trash be there since another time."""
+    (at,) = (root / "gitlob" / "trash").iterdir()
+    at.rename(at.with_name(stamp))
+
+
+def days_ago(days: float) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - days * DAY))
+
+
+def test_what_no_list_names_and_what_is_old_goes_into_the_trash(place: Place, two: tuple[Work, Work]) -> None:
+    assert len(lists(place.folder)) == 2
+    before = everything(place.folder)
+    said = purge(two[0])
+    assert check(place.folder) == {sha_of(ONE), sha_of(TWO), sha_of(YOUNG)}
+    ((stamp, gone),) = trash(place.folder).items()
+    assert gone == {sha_of(OLD)}
+    assert days_ago(1) < stamp < days_ago(-1)
+    after = everything(place.folder)
+    for name in files_of(OLD):
+        assert after[f"gitlob/trash/{stamp}/{name}"] == before[name], "moved, and not written anew"
+    assert said["lists"] == 2
+    groups = {"moved": (OLD,), "named": (ONE, TWO), "young": (YOUNG,), "restored": (), "emptied": ()}
+    assert {name: (said[name]["count"], said[name]["bytes"]) for name in groups} == {
+        name: count(*contents) for name, contents in groups.items()
+    }
+
+
+def test_without_a_list_nothing_is_done(tmp_path: Path, place: Place) -> None:
+    work = repository(tmp_path / "one", place.location, {"a.bin": ONE})
+    strew(place.folder, OLD, 9)
+    assert "no clone has said there what it needs" in refused(work, place.folder)
+
+
+def test_a_dry_run_changes_nothing_at_the_remote(place: Place, two: tuple[Work, Work]) -> None:
+    strew(place.folder / "gitlob" / "trash" / LONG_AGO, b"emptied", 9)
+    strew(place.folder / "gitlob" / "trash" / LONG_AGO, ONE, 9)
+    for name in files_of(ONE):
+        (place.folder / name).unlink()
+    before = everything(place.folder)
+    would = purge(two[1], "-n")
+    assert everything(place.folder) == before
+    assert would == purge(two[1]), "and it says what then comes to be"
+    assert [would[name]["count"] for name in ("moved", "restored", "emptied")] == [1, 1, 1]
+
+
+def test_a_later_run_empties_what_was_in_the_trash_for_the_grace_time(place: Place, two: tuple[Work, Work]) -> None:
+    purge(two[0])
+    young = days_ago(1)
+    stamped(place.folder, young)
+    assert purge(two[0])["emptied"]["count"] == 0
+    assert trash(place.folder) == {young: {sha_of(OLD)}}
+
+    stamped(place.folder, days_ago(3))
+    strew(place.folder / "gitlob" / "trash" / young, b"younger trash", 9)
+    said = purge(two[1])
+    assert (said["emptied"]["count"], said["emptied"]["bytes"]) == count(OLD)
+    assert trash(place.folder) == {young: {sha_of(b"younger trash")}}
+    assert check(place.folder) == {sha_of(ONE), sha_of(TWO), sha_of(YOUNG)}
+
+
+def test_what_a_list_names_by_now_is_brought_back(place: Place, two: tuple[Work, Work]) -> None:
+    """Even from what is so old that it is emptied in the same run."""
+    one, other = two
+    purge(one)
+    strew(place.folder / "gitlob" / "trash" / next(iter(trash(place.folder))), b"another", 9)
+    stamped(place.folder, LONG_AGO)
+    commit(other, {"c.bin": OLD})
+    said = purge(other)
+    assert (said["restored"]["count"], said["restored"]["bytes"]) == count(OLD)
+    assert (said["emptied"]["count"], said["emptied"]["bytes"]) == count(b"another")
+    assert check(place.folder) == {sha_of(ONE), sha_of(TWO), sha_of(YOUNG), sha_of(OLD)}
+    assert not any(trash(place.folder).values())
+
+
+@pytest.mark.parametrize("keep", [0, 1, 40, -1, -20], ids=["empty", "a byte", "first line", "last byte", "last line"])
+def test_a_list_that_is_cut_off_refuses(on_a_path: tuple[Work, Path], keep: int) -> None:
+    work, store = on_a_path
+    for at in lists(store):
+        if str(work.path).encode() not in at.read_bytes():
+            at.write_bytes(at.read_bytes()[:keep])
+            assert f"lists/{at.name} at the remote is damaged" in refused(work, store)
+            break
+    else:
+        raise AssertionError("there is no list of the other clone")
+
+
+def test_a_damaged_list_refuses_by_every_way(place: Place, two: tuple[Work, Work]) -> None:
+    at = lists(place.folder)[0]
+    at.write_bytes(at.read_bytes()[:-10])
+    for work in two:
+        assert "damaged" in refused(work, place.folder)
+
+
+@pytest.mark.parametrize("name", ["gitlob", "gitlob/lists", "gitlob/trash"])
+def test_a_folder_of_ours_that_is_a_link_refuses(on_a_path: tuple[Work, Path], tmp_path: Path, name: str) -> None:
+    work, store = on_a_path
+    (store / "gitlob" / "trash").mkdir()
+    (store / name).rename(tmp_path / "elsewhere")
+    (store / name).symlink_to(tmp_path / "elsewhere")
+    before = everything(tmp_path / "elsewhere")
+    work.run("gitlob-purge", "--remote-store", "--grace", "2d", code=1)
+    assert everything(tmp_path / "elsewhere") == before
+    assert check(store) == {sha_of(ONE), sha_of(TWO), sha_of(OLD), sha_of(YOUNG)}
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_what_is_behind_a_link_is_left_alone(on_a_path: tuple[Work, Path], tmp_path: Path, level: int) -> None:
+    work, store = on_a_path
+    folder = chunk(store, OLD).parents[1 - level]
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    before = everything(tmp_path / "elsewhere")
+    assert purge(work)["moved"]["count"] == 0
+    assert everything(tmp_path / "elsewhere") == before
