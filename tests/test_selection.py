@@ -347,6 +347,19 @@ def test_a_binary_at_many_paths_and_times_is_listed_once(repo: Work) -> None:
 # Stashes, the index, sparse checkouts
 
 
+def test_stashes_past_a_gap_in_their_log_are_committed(repo: Work) -> None:
+    """git rev-parse stash@{1} fails there, while git stash list goes on."""
+    repo.commit(a__bin=lob("base"))
+    names = ("one", "two", "three", "four")
+    for name in names:
+        repo.write("a.bin", lob(name))
+        repo.git("stash", "-q")
+    log = repo.path / ".git/logs/refs/stash"
+    log.write_text("".join("0" * 40 + line[40:] for line in log.read_text().splitlines(keepends=True)))
+    assert b"stash@{3}" in repo.git("stash", "list")
+    assert committed(repo) == {"base", *names}
+
+
 def test_all_stashes_are_committed_and_none_is_in_the_window(repo: Work) -> None:
     repo.commit(a__bin=lob("base"))
     repo.write("a.bin", lob("older stash"))
