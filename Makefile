@@ -3,6 +3,7 @@
 PREFIX ?= /usr/local
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+TORTURE_ARGS ?=
 # python3, or the first newer one on PATH if that is too old
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -29,6 +30,7 @@ all: help
 help:
 	@echo 'make demo        what it does, in a temporary folder; needs no account'
 	@echo 'make test        the tests              PYTEST_ARGS="-k window"'
+	@echo 'make torture     the fault tests for long; writes docs/torture.md   TORTURE_ARGS="--runs 3"'
 	@echo 'make install     the programs and pages PREFIX=$(PREFIX)'
 	@echo 'make uninstall   remove them            PREFIX=$(PREFIX)'
 	@echo 'make lint        ruff check, ruff format --check'
@@ -42,6 +44,9 @@ demo: demo-needs $(VENV)/stamp
 
 test: needs $(VENV)/stamp
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+torture: needs $(VENV)/stamp
+	@$(BIN)/python -m tests.faults $(TORTURE_ARGS)
 
 lint: $(VENV)/lint-stamp
 	$(BIN)/ruff check
@@ -88,4 +93,4 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gitlob_rsync tests -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: all help demo test lint types bench needs demo-needs install uninstall clean
+.PHONY: all help demo test torture lint types bench needs demo-needs install uninstall clean

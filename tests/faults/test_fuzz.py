@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example
 from hypothesis import strategies as st
 
 from gitlob_rsync import (
@@ -49,6 +49,7 @@ from gitlob_rsync.serve import Server, Source, Supply
 from gitlob_rsync.store import MOST_CHUNKS, Meta, Store
 from gitlob_rsync.stores import Stores
 from tests import gitclient
+from tests.faults.kit import given
 from tests.handmade import CHUNK, check, put, sha_of
 from tests.handmade import placeholder as placeholder_of
 from tests.test_location import check_place
