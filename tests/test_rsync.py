@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import location, rsync
+from gitlob_rsync import location
+from gitlob_rsync.rsync import flags
 from tests.conftest import Sshd, Work, free_port
 from tests.handmade import CHUNK, check, drop, put, sha_of
 from tests.test_kill import processes, wait_until
@@ -33,12 +34,12 @@ FORBIDDEN = ("--inplace", "--append", "--append-verify", "--partial", "--delay-u
 
 def every_argv() -> dict[str, list[str]]:
     return {
-        "fetch": rsync.fetch_args(NEW, (), "/stage/partial"),
-        "send": rsync.send_args(NEW, (), "0123456789ab", True),
-        "look": rsync.look_args(NEW, ()),
-        "list": rsync.list_args(),
-        "old fetch": rsync.fetch_args(OLD, (), "/stage/partial"),
-        "old send": rsync.send_args(OLD, (), "0123456789ab", True),
+        "fetch": flags.fetch_args(NEW, (), "/stage/partial"),
+        "send": flags.send_args(NEW, (), "0123456789ab", True),
+        "look": flags.look_args(NEW, ()),
+        "list": flags.list_args(),
+        "old fetch": flags.fetch_args(OLD, (), "/stage/partial"),
+        "old send": flags.send_args(OLD, (), "0123456789ab", True),
     }
 
 
@@ -61,11 +62,11 @@ def test_a_push_never_replaces_what_has_the_right_size_and_survives_a_crash() ->
     for flag in ("--files-from=-", "--from0", "--size-only", "--fsync", "--mkpath", "--no-perms", "--chmod=ugo=rwX",
                  "--partial-dir=.rsync-partial-0123456789ab"):  # fmt: skip
         assert flag in argv
-    assert "--fsync" not in rsync.send_args(NEW, (), "0123456789ab", False)
+    assert "--fsync" not in flags.send_args(NEW, (), "0123456789ab", False)
 
 
 def test_two_clients_have_partial_folders_of_their_own() -> None:
-    one, other = (rsync.send_args(NEW, (), client, True) for client in ("a" * 12, "b" * 12))
+    one, other = (flags.send_args(NEW, (), client, True) for client in ("a" * 12, "b" * 12))
     assert set(one) ^ set(other) == {
         f"--partial-dir=.rsync-partial-{'a' * 12}",
         f"--partial-dir=.rsync-partial-{'b' * 12}",
@@ -88,18 +89,18 @@ def test_looking_moves_nothing() -> None:
     ],
 )
 def test_an_old_rsync_is_not_asked_for_what_it_does_not_know(version: tuple[int, ...], missing: set[str]) -> None:
-    every = {*rsync.send_args(version, (), "x", True), *rsync.fetch_args(version, (), "x")}
+    every = {*flags.send_args(version, (), "x", True), *flags.fetch_args(version, (), "x")}
     assert {"--mkpath", "--fsync", "--trust-sender"} - every == missing
 
 
 def test_what_the_far_rsync_does_not_know_is_left_out() -> None:
-    assert "--mkpath" not in rsync.send_args(NEW, {"--mkpath"}, "x", True)
-    assert "--fsync" in rsync.send_args(NEW, {"--mkpath"}, "x", True)
+    assert "--mkpath" not in flags.send_args(NEW, {"--mkpath"}, "x", True)
+    assert "--fsync" in flags.send_args(NEW, {"--mkpath"}, "x", True)
 
 
 def test_transports() -> None:
     def reach(text: str, ssh: str | None = None, version: tuple[int, ...] = NEW, timeout: int = 99) -> list[str]:
-        return rsync.transport(location.parse(text), version, timeout, ssh)
+        return flags.transport(location.parse(text), version, timeout, ssh)
 
     assert reach("/store") == ["--timeout=99"], "--contimeout is a usage error here"
     assert reach("nas:/store", "ssh -x") == ["--timeout=99", "-e", "ssh -x"]

@@ -37,7 +37,6 @@ from gitlob_rsync import (
     placeholder,
     published,
     roots,
-    rsync,
 )
 from gitlob_rsync.commands import pre_push
 from gitlob_rsync.errors import GitlobError, ToolError, UsageError
@@ -45,6 +44,7 @@ from gitlob_rsync.filter import Filter, split_placeholder
 from gitlob_rsync.pktline import ProtocolError
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.rsync import flags, meaning, reports, run
 from gitlob_rsync.serve import Server, Source, Supply
 from gitlob_rsync.store import MOST_CHUNKS, Meta, Store
 from gitlob_rsync.stores import Stores
@@ -526,29 +526,23 @@ class Counting(Meter):
         self.seen.append(done)
 
 
-@pytest.fixture
-def session() -> Iterable[rsync.Session]:
-    place = location.parse("nas::module/größe")
-    with_scratch = rsync.Session(place, rsync.Options(5, "0" * 12), Counting())
-    yield with_scratch
-    with_scratch.close()
+NAS = location.parse("nas::module/größe")
 
 
-def listen(session: rsync.Session, said: bytes) -> tuple[list[rsync.Item], list[int], list[str]]:
+def listen(said: bytes) -> tuple[list[reports.Item], list[int], list[str]]:
     """What is read of an output, through a pipe; the progress that was told, and the files that had arrived."""
-    meter, heard, files = Counting(), rsync._Heard(), list[str]()
-    session._meter = meter
+    meter, heard, files = Counting(), reports.Heard(), list[str]()
     read_end, write_end = os.pipe()
 
     def write() -> None:
-        with open(write_end, "wb", buffering=0) as output:
-            output.write(said)
+        with open(write_end, "wb", buffering=0) as pipe:
+            pipe.write(said)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        with open(read_end, "rb", buffering=0) as reports:
-            assert session._listen(reports, 5, files.append, heard)
+        with open(read_end, "rb", buffering=0) as output:
+            assert reports.listen(output, 5, files.append, heard, meter)
     finally:
         writer.join()
     assert heard.moved == (meter.seen or [0])[-1]
@@ -569,29 +563,26 @@ PROGRESS = st.integers(0, 1 << 62)
 NOISE = LINE_BYTES.filter(lambda line: not re.match(rb"[<>]f| *\d", line))
 
 
-def test_what_rsync_reports_is_read(session: rsync.Session) -> None:
-    @given(st.lists(st.one_of(FILE_LINES, PROGRESS, NOISE), max_size=12), st.booleans())
-    def read(reports: list[Any], ended: bool) -> None:
-        said, items, seen = b"", [], []
-        for report in reports:
-            if isinstance(report, int):
-                said += b"\r%15d  42%%    1.00MB/s    0:00:01" % report + b"\r"
-                seen.append(report)
-            elif isinstance(report, tuple):
-                kind, name, size, stamp = report
-                said += b"%s+++++++++|%d|%s|%s\n" % (kind, size, stamp.encode(), name)
-                items.append(rsync.Item(name.decode(errors="replace"), size, stamp))
-            else:
-                said += report + b"\n"
-        said += b"" if ended else b">f+++++++++|1|2020/01/01-00:00:00|cut off"
-        assert listen(session, said) == (items, seen, [item.name for item in items[:-1]])
-
-    read()
+@given(st.lists(st.one_of(FILE_LINES, PROGRESS, NOISE), max_size=12), st.booleans())
+def test_what_rsync_reports_is_read(lines: list[Any], ended: bool) -> None:
+    said, items, seen = b"", [], []
+    for report in lines:
+        if isinstance(report, int):
+            said += b"\r%15d  42%%    1.00MB/s    0:00:01" % report + b"\r"
+            seen.append(report)
+        elif isinstance(report, tuple):
+            kind, name, size, stamp = report
+            said += b"%s+++++++++|%d|%s|%s\n" % (kind, size, stamp.encode(), name)
+            items.append(reports.Item(name.decode(errors="replace"), size, stamp))
+        else:
+            said += report + b"\n"
+    said += b"" if ended else b">f+++++++++|1|2020/01/01-00:00:00|cut off"
+    assert listen(said) == (items, seen, [item.name for item in items[:-1]])
 
 
 @given(STAMPS)
 def test_a_time_that_rsync_prints_is_read(stamp: str) -> None:
-    assert f"{datetime.fromtimestamp(rsync.Item('x', 1, stamp).changed, UTC):%Y/%m/%d-%H:%M:%S}".zfill(19) == stamp
+    assert f"{datetime.fromtimestamp(reports.Item('x', 1, stamp).changed, UTC):%Y/%m/%d-%H:%M:%S}".zfill(19) == stamp
 
 
 REPORTS = st.lists(
@@ -602,25 +593,21 @@ REPORTS = st.lists(
 ).map(b"".join)  # fmt: skip
 
 
-def test_nothing_that_rsync_reports_is_believed_beyond_its_form(session: rsync.Session) -> None:
+@given(near(REPORTS))
+@example(b">f+++++++++|" + b"9" * 5000 + b"|2020/01/01-00:00:00|x\n")
+@example(b"9" * 5000 + b" 50%\n")
+def test_nothing_that_rsync_reports_is_believed_beyond_its_form(said: bytes) -> None:
     """Its lines may be those of the far machine: the daemon's messages stand among them."""
-
-    @given(near(REPORTS))
-    @example(b">f+++++++++|" + b"9" * 5000 + b"|2020/01/01-00:00:00|x\n")
-    @example(b"9" * 5000 + b" 50%\n")
-    def read(said: bytes) -> None:
-        items, seen, _ = listen(session, said)
-        expected = []
-        for line in said.replace(b"\r", b"\n").split(b"\n")[:-1]:
-            code, size, stamp, name, *_ = [*line.split(b"|", 3), b"", b"", b""]
-            if line.count(b"|") >= 3 and len(code) == 11 and code[:2] in (b">f", b"<f"):
-                if size.isdigit() and len(size) < 20 and re.fullmatch(rb"\d{4}/\d\d/\d\d-\d\d:\d\d:\d\d", stamp):
-                    expected.append((name.decode(errors="replace"), int(size)))
-        assert [(item.name, item.size) for item in items] == expected
-        assert all(0 <= number < 10**19 for number in [*seen, *(item.size for item in items)])
-        assert all(item.changed >= -62135596800 for item in items), "no time is earlier than there are years"
-
-    read()
+    items, seen, _ = listen(said)
+    expected = []
+    for line in said.replace(b"\r", b"\n").split(b"\n")[:-1]:
+        code, size, stamp, name, *_ = [*line.split(b"|", 3), b"", b"", b""]
+        if line.count(b"|") >= 3 and len(code) == 11 and code[:2] in (b">f", b"<f"):
+            if size.isdigit() and len(size) < 20 and re.fullmatch(rb"\d{4}/\d\d/\d\d-\d\d:\d\d:\d\d", stamp):
+                expected.append((name.decode(errors="replace"), int(size)))
+    assert [(item.name, item.size) for item in items] == expected
+    assert all(0 <= number < 10**19 for number in [*seen, *(item.size for item in items)])
+    assert all(item.changed >= -62135596800 for item in items), "no time is earlier than there are years"
 
 
 TELLING = ["No space left", "Permission denied", "Permission denied (publickey)", "@ERROR", "change_dir", "No such file", "\x1b[31m", "\u2028",
@@ -628,17 +615,14 @@ TELLING = ["No space left", "Permission denied", "Permission denied (publickey)"
 SAID = st.lists(st.one_of(st.sampled_from(TELLING), WORDS), max_size=8).map("".join)
 
 
-def test_whatever_rsync_ends_with_is_told_in_one_line(session: rsync.Session) -> None:
-    @given(st.integers(-64, 300), SAID)
-    def fail(code: int, said: str) -> None:
-        gist = rsync._gist(said)
-        assert gist and len(gist.splitlines()) == 1
-        error = session._failure(rsync._Ended(code, [], said, 0))
-        assert isinstance(error, GitlobError) and error.exit_code in (1, 2, 4)
-        assert "nas/module/größe" in one_line(error)
-        session._lacks_root(rsync._Ended(code, [], said, 0))
-
-    fail()
+@given(st.integers(-64, 300), SAID)
+def test_whatever_rsync_ends_with_is_told_in_one_line(code: int, said: str) -> None:
+    gist = meaning.gist(said)
+    assert gist and len(gist.splitlines()) == 1
+    error = meaning.failure(NAS, run.Ended(code, [], said, 0))
+    assert isinstance(error, GitlobError) and error.exit_code in (1, 2, 4)
+    assert "nas/module/größe" in one_line(error)
+    meaning.lacks_root(NAS, run.Ended(code, [], said, 0))
 
 
 VERSIONS = st.builds("{}.{}.{}{}".format, st.integers(0, 20), st.integers(0, 20), st.integers(0, 99), WORDS)
@@ -658,7 +642,7 @@ VERSIONS = st.builds("{}.{}.{}{}".format, st.integers(0, 20), st.integers(0, 20)
 def test_the_version_of_an_rsync_is_read_or_refused(first: str) -> None:
     found = re.match(r"rsync  version v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", first.partition("\n")[0])
     try:
-        version = rsync.version_in(f"{first}\nCopyright\n".encode())
+        version = flags.version_in(f"{first}\nCopyright\n".encode())
     except UsageError as error:
         one_line(error)
         assert not found or tuple(map(int, found.groups())) < (3, 1, 3)

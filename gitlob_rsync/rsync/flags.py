@@ -1,0 +1,116 @@
+"""rsync's options, and which versions know them. Pure, but for asking the rsync on PATH what it is."""
+
+import re
+from collections.abc import Iterable
+
+from gitlob_rsync import process
+from gitlob_rsync.errors import UsageError
+from gitlob_rsync.location import Kind, Location
+from gitlob_rsync.rsync.reports import FORMAT
+from gitlob_rsync.store import CHUNK
+
+OLDEST = (3, 1, 3)
+CONNECT_SECONDS = 20
+_NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender": (3, 2, 5)}
+"""Options and the version that brought them. The first two must be known to the remote's rsync too."""
+
+
+def local_version() -> tuple[int, ...]:
+    """The version of the rsync on PATH. Raises UsageError where it is none that will do."""
+    return version_in(process.run([process.tool("rsync"), "--version"], env=process.clean_env()))
+
+
+def version_in(said: bytes) -> tuple[int, ...]:
+    """The version that `rsync --version` says. Raises as local_version."""
+    first = said.decode(errors="replace").partition("\n")[0]
+    if first.startswith("openrsync"):
+        raise UsageError(
+            f"the rsync on PATH is {first}", "it cannot read file lists: install rsync from rsync.samba.org"
+        )
+    found = re.match(r"rsync +version v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", first)
+    version = tuple(map(int, found.groups())) if found else ()
+    if version < OLDEST:
+        raise UsageError(f"rsync is too old: {first}", f"install rsync {'.'.join(map(str, OLDEST))} or later")
+    return version
+
+
+def transport(location: Location, version: tuple[int, ...], timeout: int, ssh: str | None) -> list[str]:
+    """The options that reach a location; `ssh` is the value of -e."""
+    if location.kind is Kind.DAEMON:
+        return [f"--timeout={timeout}", f"--contimeout={min(timeout, CONNECT_SECONDS)}", "--no-motd"]
+    args = [f"--timeout={timeout}"]
+    if location.kind is Kind.SSH:
+        assert ssh
+        args += ["-e", ssh]
+        # the far shell gets the path: newer ones escape what it would act on, but for this one character
+        if re.search(r"[^\w@%+=:,./-]" if version < (3, 2, 4) else "`", location.path):
+            args.append("--protect-args")
+    return args
+
+
+def _known(version: tuple[int, ...], lacking: Iterable[str], *flags: str) -> list[str]:
+    """Of flags that not every rsync knows, those that both sides do."""
+    return [flag for flag in flags if version >= _NOT_EVERYWHERE[flag] and flag not in lacking]
+
+
+_FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-perms", "--chmod=ugo=rwX", "--no-h", FORMAT)
+
+
+def refused(given: Iterable[str], said: str) -> set[str]:
+    """Of the flags given, those that one side said that it does not know, or does not allow."""
+    return {
+        flag
+        for flag in _NOT_EVERYWHERE
+        if flag in given and re.search(rf"{flag}: unknown option|refuse.* {flag}", said)
+    }
+
+
+def fetch_args(version: tuple[int, ...], lacking: Iterable[str], partial: str) -> list[str]:
+    # nothing in a store is larger than a chunk
+    return [*_FILES, f"--max-size={CHUNK}", "--size-only", "--ignore-missing-args", "--info=progress2",
+            f"--partial-dir={partial}", *_known(version, lacking, "--trust-sender")]  # fmt: skip
+
+
+def send_args(
+    version: tuple[int, ...], lacking: Iterable[str], client: str, fsync: bool, anew: bool = False
+) -> list[str]:
+    durable = ["--fsync"] if fsync else []
+    # nothing in a store is larger than a chunk
+    which = ["--ignore-times"] if anew else [f"--max-size={CHUNK}", "--size-only"]
+    return [*_FILES, *which, "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
+            *_known(version, lacking, "--mkpath", *durable)]  # fmt: skip
+
+
+def look_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[str]:
+    return ["--dry-run", *_FILES, "--ignore-missing-args", *_known(version, lacking, "--trust-sender")]
+
+
+def list_args() -> list[str]:
+    hex3 = "[0-9a-f]" * 3
+    kept = [f"/{hex3}/", f"/{hex3}/{hex3}/", f"/{hex3}/{hex3}/[0-9a-f]*_meta", f"/{hex3}/{hex3}/[0-9a-f]*_[0-9]*"]
+    return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+ASIDE = "gitlob"
+"""Ours at a remote store, beside the content: no folder of that can have this name."""
+
+
+def aside_args(folder: str) -> list[str]:
+    kept = [f"/{ASIDE}/", *(f"/{ASIDE}/{folder}/" for folder in _above(folder)), f"/{ASIDE}/{folder}/**"]
+    return ["--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+def _above(folder: str) -> list[str]:
+    """A folder and those above it: a/b/c -> a, a/b, a/b/c."""
+    parts = folder.split("/")
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def move_args(into: str) -> list[str]:
+    # rsync >= 3.1.0 at both ends
+    return ["--files-from=-", "--from0", "--no-perms", "--chmod=ugo=rwX", "--delete-missing-args", "--backup",
+            f"--backup-dir={into}"]  # fmt: skip
+
+
+def empty_args(folder: str) -> list[str]:
+    return ["--recursive", "--delete", f"--include=/{folder}/***", "--exclude=*"]

@@ -1,0 +1,119 @@
+"""One run of rsync: started, listened to, and ended with all that it started. The only user of `sh`."""
+
+import os
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from gitlob_rsync import process
+from gitlob_rsync.progress import Meter
+from gitlob_rsync.rsync.reports import Heard, Item, listen
+
+_NO_FOLDER = re.compile(
+    rb'change_dir "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}"( \(in .*\))? failed: No such file or directory \(2\)'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    code: int
+    items: list[Item]
+    stderr: str
+    moved: int
+
+    def sizes(self) -> dict[str, int]:
+        return {item.name: item.size for item in self.items}
+
+
+def run(
+    argv: Sequence[str], names: Iterable[str], meter: Meter, *,
+    patience: int | None = None, umask: int | None = None, arrived: Callable[[str], None] | None = None,
+) -> Ended:  # fmt: skip
+    """Start rsync in a session of its own, give it a list of names, read what it reports, and see to it that nothing of it
+    outlives us. `arrived` is told of each file that came while others still come.
+
+    It is stopped when it reports nothing for `patience` seconds: its own timeout does not fire on a pull whose sender
+    froze, because keep-alives count.
+    """
+    with tempfile.TemporaryFile() as feed, tempfile.TemporaryFile() as errors:
+        feed.writelines(name.encode() + b"\0" for name in names)
+        feed.seek(0)
+        return _supervise(argv, feed, errors, meter, patience, umask, arrived)
+
+
+def _supervise(
+    argv: Sequence[str], feed: IO[bytes], errors: IO[bytes], meter: Meter,
+    patience: int | None, umask: int | None, arrived: Callable[[str], None] | None,
+) -> Ended:  # fmt: skip
+    import sh
+
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb", buffering=0) as reports:
+        with open(write_end, "wb") as output:
+            with _umask(umask):
+                # paths are bytes: sh writes arguments in an encoding, and this one has every byte
+                plain = [os.fsencode(word).decode("latin-1") for word in (process.tool("rsync"), *argv)]
+                running = sh.Command(plain[0])(
+                    *plain[1:], _encoding="latin-1", _in=feed, _out=output, _err=errors, _tty_out=False,
+                    _bg=True, _bg_exc=False, _new_session=True, _preexec_fn=process.end_with_parent,
+                    _ok_code=list(range(256)), _env=process.clean_env(TZ="UTC0"),
+                )  # fmt: skip
+        heard = Heard()
+        said = ""
+        try:
+            if listen(reports, patience, arrived, heard, meter):
+                running.wait()
+                code = running.exit_code
+            else:
+                _stop(running)
+                code, said = 30, f"it sent nothing for {patience} seconds"
+        except sh.SignalException as error:
+            _stop(running)  # its receiver may live on
+            code = error.exit_code
+        except BaseException:
+            _stop(running)
+            raise
+    return Ended(code, heard.items, said or _told(errors), heard.moved)
+
+
+@contextmanager
+def _umask(mask: int | None) -> Iterator[None]:
+    """Have what is started in the block run with this umask, or with our own."""
+    if mask is None:
+        yield
+        return
+    own = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(own)
+
+
+def _told(errors: IO[bytes]) -> str:
+    """What was said on stderr, but for folders of a store that are not there: what they would hold is not there either."""
+    said, at, rest = bytearray(), 0, b""
+    # not by seek and read: an ssh that still writes shares the file's position
+    while block := os.pread(errors.fileno(), 1 << 20, at):
+        at += len(block)
+        *lines, rest = (rest + block).split(b"\n")
+        said += b"".join(line + b"\n" for line in lines if len(said) < 1 << 20 and not _NO_FOLDER.search(line))
+    return (said + rest).decode(errors="replace")
+
+
+def _stop(running: Any) -> None:
+    """End rsync and all it started: ask first, and wait for the whole group, since a receiver outlives its leader."""
+    deadline = time.monotonic() + 4
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            running.is_alive()  # reaps the leader
+            os.killpg(running.pid, 0)
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGKILL)
+    with suppress(Exception):
+        running.wait()

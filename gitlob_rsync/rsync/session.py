@@ -1,0 +1,293 @@
+"""Transfers with a remote store: what is asked of rsync, and asked again where a connection broke."""
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gitlob_rsync import process
+from gitlob_rsync.errors import ToolError
+from gitlob_rsync.location import Kind, Location
+from gitlob_rsync.progress import Meter
+from gitlob_rsync.rsync import flags
+from gitlob_rsync.rsync.meaning import BrokenOff, failure, gist, lacks_root, telling
+from gitlob_rsync.rsync.reports import Item
+from gitlob_rsync.rsync.run import Ended, run
+from gitlob_rsync.store import EMPTY, META, NAME, check_folders, name
+
+_PAUSE = 2.0
+"""Seconds before a broken connection is tried again; twice as long before each further try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to transfer. `timeout` in seconds without progress; `bwlimit` as rsync takes it; `ssh_command` as git has it,
+    a shell command; `client` names this clone at the remote, so that two clones do not share one partial folder. A
+    connection that worked, and broke, is tried again up to `retries` times without progress."""
+
+    timeout: int
+    client: str
+    bwlimit: str | None = None
+    fsync: bool = True
+    ssh_command: str | None = None
+    retries: int = 0
+
+
+class Session:
+    """Transfers with the store at one location, until `close`. Files are given and returned by name, with their sizes
+    in bytes."""
+
+    def __init__(self, location: Location, options: Options, meter: Meter) -> None:
+        self.location = location
+        self._options = options
+        self._meter = meter
+        self._version = flags.local_version()
+        self._lacking: set[str] = set()  # what the remote's rsync turned out not to know
+        self._worked = False  # whether the remote ever answered
+        ssh = process.tool("ssh") if location.kind is Kind.SSH and options.ssh_command is None else ""
+        self._scratch = tempfile.mkdtemp(prefix="gitlob-")
+        self._ssh = self._ssh_command(ssh) if location.kind is Kind.SSH else None
+
+    def close(self) -> None:
+        """End the ssh connection that the runs share, and remove what they needed."""
+        if self._ssh and os.path.exists(self._scratch) and any(n.startswith("cm-") for n in os.listdir(self._scratch)):
+            with suppress(ToolError, OSError):
+                argv = [*shlex.split(self._ssh), "-O", "exit", re.sub(r"[\[\]]", "", self.location.host)]
+                process.run(argv, env=process.clean_env())
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _ssh_command(self, ssh: str) -> str:
+        """The value of -e. git's own ssh command is one for the shell, and gets our options where it is ssh itself."""
+        own = self._options.ssh_command
+        options = [
+            "-oBatchMode=yes",
+            f"-oConnectTimeout={min(self._options.timeout, flags.CONNECT_SECONDS)}",
+            "-oServerAliveInterval=15",
+            "-oServerAliveCountMax=4",
+        ]
+        if len(self._scratch) < 50:  # a socket's path has room for some hundred bytes
+            options += ["-oControlMaster=auto", f"-oControlPath={self._scratch}/cm-%C", "-oControlPersist=60"]
+        if self.location.port is not None:
+            options += ["-p", str(self.location.port)]
+        if own is None:
+            return shlex.join([ssh, *options])
+        if not any(os.path.basename(word) == "ssh" for word in own.split()):
+            options = options[-2:] if self.location.port is not None else []
+        script = Path(self._scratch, "ssh")
+        script.write_bytes(os.fsencode(f'{own} {shlex.join(options)} "$@"\n'))
+        return shlex.join(["/bin/sh", str(script)])
+
+    def fetch(
+        self, names: Iterable[str], into: str, partial: str, arrived: Callable[[str], None] | None = None
+    ) -> dict[str, int]:
+        """Bring files of the remote store into a staging folder, where they lie without the store's folders; what is cut
+        off lies in its folder `partial`. Those that the store lacks, or may not read, do not come.
+
+        Returns what came, by its name there, and tells `arrived` of each while others still come. Raises RemoteError where
+        the connection broke (what had come stays), NotAStore.
+        """
+        source, names = self._to_read(names, flat=True)
+        ended = self._run(
+            lambda: flags.fetch_args(self._version, self._lacking, partial), source, into + "/", names,
+            watched=True, arrived=arrived,
+        )  # fmt: skip
+        if ended.code not in (0, 23, 24):
+            raise failure(self.location, ended)
+        if ended.code == 23 and not ended.items:
+            self.sizes([name(EMPTY, META)])  # tells a store that lacks all of it from a place where no store is
+        if ended.code == 23 and telling(ended.stderr):
+            self._meter.warn(f"{self.location}: {gist(ended.stderr)}")
+        return ended.sizes()
+
+    def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
+        """Bring files of the store at `root` to the remote one, but for those that it has in their size, unless `anew`.
+        Makes its folder, however deep. Returns what was sent. Raises GitlobError where a link on a disk of ours would lead
+        away."""
+        names = list(names)
+        self._check_folders(names)
+
+        def args() -> list[str]:
+            return flags.send_args(self._version, self._lacking, self._options.client, self._options.fsync, anew)
+
+        while True:
+            ended = self._run(args, root + "/", self._root(), names, umask=self._remote_umask())
+            if ended.code == 11 and "--mkpath" not in args() and "No such file" in ended.stderr:
+                self._make_root(self.location.path.rstrip("/"))
+                continue
+            break
+        if ended.code:
+            raise failure(self.location, ended)
+        return ended.sizes()
+
+    def _check_folders(self, names: Iterable[str]) -> None:
+        """On a disk of ours, raise GitlobError where a link would lead away what is to get to these names."""
+        if self.location.kind is Kind.PATH:
+            check_folders(self.location.path, names)
+
+    def _remote_umask(self) -> int | None:
+        """A store on a disk of ours is for whom its root is for, whatever our umask; elsewhere the far umask rules."""
+        if self.location.kind is not Kind.PATH:
+            return None
+        try:
+            return 0o077 & ~os.stat(self.location.path).st_mode
+        except OSError:
+            return None
+
+    def _make_root(self, path: str) -> None:
+        """Make a folder at the remote, level by level, for an rsync that has no --mkpath."""
+        empty = os.path.join(self._scratch, "empty")
+        os.makedirs(empty, exist_ok=True)
+        target = Location(self.location.kind, path, self.location.host, self.location.port)
+        for attempt in (1, 2):
+            ended = self._run(lambda: ["--dirs", "--no-perms"], empty + "/", target.rsync_argument(), ())
+            if ended.code == 0:
+                return
+            above = path.rpartition("/")[0]
+            if ended.code != 11 or not above or attempt == 2:
+                raise failure(self.location, ended)
+            self._make_root(above)
+
+    def sizes(self, names: Iterable[str]) -> dict[str, int]:
+        """Of files by name, those that the remote store has, with their sizes. Nothing is transferred."""
+        empty = tempfile.mkdtemp(dir=self._scratch)
+        source, names = self._to_read(names)
+        ended = self._run(lambda: flags.look_args(self._version, self._lacking), source, empty + "/", names)
+        if ended.code not in (0, 24) or lacks_root(self.location, ended):
+            raise failure(self.location, ended)
+        return ended.sizes()
+
+    def listing(self) -> list[Item]:
+        """All files of the remote store that have a store's names."""
+        return [item for item in self._list(flags.list_args) if NAME.match(item.name)]
+
+    def _list(self, args: Callable[[], list[str]], below: str = "") -> list[Item]:
+        empty = tempfile.mkdtemp(dir=self._scratch)
+        ended = self._run(args, self._root(below), empty + "/", ())
+        if ended.code not in (0, 24):
+            raise failure(self.location, ended)
+        return ended.items
+
+    # Beside the store's content: lists of what clones need, and the trash
+
+    def publish(self, file: str, content: bytes) -> None:
+        """Put a small file below ASIDE at the remote, in the place of an older one."""
+        top = tempfile.mkdtemp(dir=self._scratch)
+        at = os.path.join(top, flags.ASIDE, file)
+        os.makedirs(os.path.dirname(at))
+        Path(at).write_bytes(content)
+        self.send([f"{flags.ASIDE}/{file}"], top, anew=True)
+
+    def aside(self, folder: str) -> list[Item]:
+        """The files of a folder below ASIDE at the remote, by their names in it; none where there is no such folder."""
+        args = flags.aside_args(folder)
+        prefix = f"{flags.ASIDE}/{folder}/"
+        found = self._list(lambda: ["--dry-run", *args])
+        return [replace(item, name=item.name.removeprefix(prefix)) for item in found if item.name.startswith(prefix)]
+
+    def fetch_aside(self, folder: str) -> dict[str, bytes]:
+        """The same with their contents: for small files."""
+        into = tempfile.mkdtemp(dir=self._scratch)
+        ended = self._run(lambda: flags.aside_args(folder), self._root(), into + "/", (), watched=True)
+        if ended.code not in (0, 24):
+            raise failure(self.location, ended)
+        top = Path(into, flags.ASIDE, folder)
+        return {at.name: at.read_bytes() for at in sorted(top.iterdir()) if at.is_file()} if top.is_dir() else {}
+
+    def discard(self, names: Collection[str], trash: str) -> None:
+        """Move files of the remote store into a folder below ASIDE there, under the names that they had. Raises as send."""
+        self._check_folders([*names, f"{flags.ASIDE}/{trash}/."])
+        self._move(names, self._root(), f"{flags.ASIDE}/{trash}")
+
+    def bring_back(self, names: Collection[str], trash: str) -> None:
+        """Move files from a folder below ASIDE at the remote into the store there. Raises as send."""
+        self._check_folders([*names, f"{flags.ASIDE}/{trash}/."])
+        _, _, folder = self.location.path.partition("/")
+        up = "/".join([".."] * f"{flags.ASIDE}/{trash}".count("/")) + "/.."
+        self._move(
+            names, self._root(f"{flags.ASIDE}/{trash}/"), f"/{folder}" if self.location.kind is Kind.DAEMON else up
+        )
+
+    def _move(self, names: Collection[str], target: str, into: str) -> None:
+        """Have rsync delete files at the remote, with backups elsewhere: it renames. They are those that the source does
+        not have, an empty folder of ours; that it lacks their folders too is no reason to stop (24, and with them Debian's
+        3.2.7 does not do it)."""
+        source = tempfile.mkdtemp(dir=self._scratch)
+        ended = self._run(
+            lambda: flags.move_args(into), source + "/", target, sorted(names), umask=self._remote_umask()
+        )
+        if ended.code not in (0, 24):
+            raise failure(self.location, ended)
+
+    def empty(self, trash: str) -> None:
+        """Delete a folder below ASIDE at the remote, with all that is in it."""
+        source = tempfile.mkdtemp(dir=self._scratch)
+        above, _, last = f"{flags.ASIDE}/{trash}".rpartition("/")
+        ended = self._run(lambda: flags.empty_args(last), source + "/", self._root(f"{above}/"), ())
+        if ended.code:
+            raise failure(self.location, ended)
+
+    def _to_read(self, names: Iterable[str], *, flat: bool = False) -> tuple[str, Iterable[str]]:
+        """Source and file list of a pull; `/./` says where what files are called here begins, `flat` that it is their bare
+        name. A daemon of version 3.5.0 does not find what a list names below a folder of its module, so names count from
+        the module there."""
+        module, _, folder = self.location.path.partition("/")
+        source = self.location
+        prefix = ""
+        if self.location.kind is Kind.DAEMON and folder:
+            source = Location(Kind.DAEMON, module, self.location.host, self.location.port)
+            prefix = f"{folder}/" if flat else f"{folder}/./"
+        if flat:
+            names = ("/./".join(name.rsplit("/", 1)) for name in names)
+        return source.rsync_argument(), (prefix + name for name in names)
+
+    def _root(self, below: str = "") -> str:
+        return self.location.rsync_argument() + below
+
+    def _run(
+        self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
+        *, watched: bool = False, umask: int | None = None, arrived: Callable[[str], None] | None = None,
+    ) -> Ended:  # fmt: skip
+        """One rsync; again, after a pause, where a connection broke that had worked. Names that have come then are passed
+        over by rsync itself."""
+        names = list(names)
+        items: dict[str, Item] = {}
+        tries = 0
+        while True:
+            ended = self._run_once(args, source, target, names, watched, umask, arrived)
+            before = len(items)
+            items |= {item.name: item for item in ended.items}
+            self._worked |= ended.moved > 0 or bool(ended.items) or ended.code in (0, 23, 24)
+            # a listing that always ends early tells the same again and again
+            tries = 1 if len(items) > before else tries + 1
+            broke = ended.code and isinstance(failure(self.location, ended), BrokenOff)
+            if not broke or not self._worked or tries > self._options.retries:
+                return replace(ended, items=list(items.values()))
+            pause = _PAUSE * 2 ** (tries - 1)
+            said = gist(ended.stderr)
+            self._meter.note(
+                f"{self.location}: {said}: again in {pause:.0f} seconds ({tries} of {self._options.retries})"
+            )
+            time.sleep(pause)
+
+    def _run_once(
+        self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
+        watched: bool, umask: int | None, arrived: Callable[[str], None] | None,
+    ) -> Ended:  # fmt: skip
+        """Again without what the other side does not know."""
+        while True:
+            limit = [f"--bwlimit={self._options.bwlimit}"] if self._options.bwlimit else []
+            reach = flags.transport(self.location, self._version, self._options.timeout, self._ssh)
+            given = args()
+            patience = self._options.timeout if watched else None
+            argv = [*given, *limit, *reach, "--", source, target]
+            ended = run(argv, names, self._meter, patience=patience, umask=umask, arrived=arrived)
+            refused = flags.refused(given, ended.stderr) if ended.code else set()
+            if not refused:
+                return ended
+            self._lacking |= refused
