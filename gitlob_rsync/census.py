@@ -4,8 +4,9 @@ import os
 import stat
 from dataclasses import dataclass
 
+from gitlob_rsync.layout import CHUNK, EMPTY, FILE_NAME, META, Meta
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import CHUNK, EMPTY, FILE_NAME, META, Meta, Store
+from gitlob_rsync.store import Store
 
 Files = dict[str, tuple[int, float]]
 """Part of a binary -> its size in bytes (-1 for what is no regular file) and the time of its last change."""

@@ -7,9 +7,9 @@ from gitlob_rsync import history, holders
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed
 from gitlob_rsync.holders import Need
+from gitlob_rsync.layout import META, NAME, Meta, name
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.rsync import NotAStore
-from gitlob_rsync.store import META, NAME, Meta, name
 from gitlob_rsync.stores import Stores
 from gitlob_rsync.sync import Syncer, whole
 

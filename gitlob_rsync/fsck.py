@@ -16,10 +16,10 @@ from gitlob_rsync.errors import GitlobError, ToolError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.hashing import Hasher
 from gitlob_rsync.holders import Need
+from gitlob_rsync.layout import name
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.quarantine import Quarantine, same
-from gitlob_rsync.store import name
 from gitlob_rsync.stores import Stores
 from gitlob_rsync.survey import parts, shortfall, survey
 

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor, wait
 
+from gitlob_rsync.layout import Meta
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.store import BLOCK, Meta, Store, open_plain
+from gitlob_rsync.store import BLOCK, Store, open_plain
 
 
 class Hasher:

@@ -10,8 +10,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
+from gitlob_rsync.layout import META, NAME, file_name, name
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import META, NAME, Store, file_name, name
+from gitlob_rsync.store import Store
 
 
 class Quarantine:

@@ -17,9 +17,9 @@ from gitlob_rsync.config import Remote
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed
+from gitlob_rsync.layout import META, NAME
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.rsync import Item, Session
-from gitlob_rsync.store import META, NAME
 
 TRASH = "trash"
 _LEAST_IN_TRASH = 3600

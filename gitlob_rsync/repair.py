@@ -6,9 +6,9 @@ from itertools import count, takewhile
 
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.fsck import Finding, Fsck, Source, State
+from gitlob_rsync.layout import META, Meta
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.staging import Staging
-from gitlob_rsync.store import META, Meta
 from gitlob_rsync.survey import parts, surplus
 from gitlob_rsync.sync import Syncer
 

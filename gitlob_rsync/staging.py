@@ -15,8 +15,9 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import islice
 
+from gitlob_rsync.layout import CHUNK, EMPTY, FILE_NAME, META, Meta, file_name
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import CHUNK, EMPTY, FILE_NAME, META, Meta, Store, file_name, read_file, read_meta
+from gitlob_rsync.store import Store, read_file, read_meta
 
 PARTIAL = "partial"
 """Where rsync keeps the part of a chunk that had come when it was stopped: in a folder of this name beside its place."""

@@ -3,10 +3,14 @@ this loads little."""
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
+from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.gitconfig import Value, parse
+from gitlob_rsync.layout import Meta
+from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store import Sharing, Store
 
 
@@ -49,3 +53,26 @@ def _sharing(value: Value | None) -> Sharing:
     if re.fullmatch(r"0[0-7]{3}", text) and int(text, 8) & 0o600 == 0o600:
         return Sharing(int(text, 8) & 0o666, exact=True)
     raise value.wrong("git knows umask, group, all or 0xxx here")
+
+
+def share(meta: Meta, own: Store, shared: Store | None) -> None:
+    """Have the shared store hold a binary of our own store too, where there is one and it lets us: others profit, we do
+    not depend on it."""
+    if shared:
+        with suppress(OSError, GitlobError):
+            there = shared.complete(meta.sha)
+            if not there or not (_linked(meta, own, shared) or shared.sound(there)):
+                shared.link(meta, own)
+
+
+def _linked(meta: Meta, one: Store, other: Store) -> bool:
+    """Whether two stores have a binary in common, not merely both."""
+    return all(os.path.samefile(one.path(meta.sha, part), other.path(meta.sha, part)) for part in meta.parts())
+
+
+def obtain(sha: Sha, store: Store, shared: Store | None) -> Meta | None:
+    """The meta of a binary that `store` has whole, linked from the shared store where only that has it."""
+    meta = store.complete(sha)
+    if not meta and shared and (meta := shared.complete(sha)) and not store.link(meta, shared):
+        return None
+    return meta

@@ -7,8 +7,9 @@ import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from gitlob_rsync.layout import FILE_NAME, META, NAME, Meta
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import FILE_NAME, META, NAME, Meta, Store, read_meta
+from gitlob_rsync.store import Store, read_meta
 
 _FOLDER = re.compile(r"[0-9a-f]{3}(/[0-9a-f]{3})?/\Z")
 

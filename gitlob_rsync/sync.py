@@ -9,12 +9,13 @@ from gitlob_rsync.config import Remote, Settings, client_name
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, Recent, Scope, Unpushed
+from gitlob_rsync.layout import EMPTY, FILE_NAME, META, NAME, Meta, name
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import NotAStore, Options, Session
 from gitlob_rsync.staging import PARTIAL, Staging
-from gitlob_rsync.store import EMPTY, FILE_NAME, META, NAME, Meta, name, obtain, read_meta, share
-from gitlob_rsync.stores import Stores
+from gitlob_rsync.store import read_meta
+from gitlob_rsync.stores import Stores, obtain, share
 
 _MOST_AT_ONCE = 16384
 """Chunks that are asked for in one run before it is known whether they exist: 512 GiB."""

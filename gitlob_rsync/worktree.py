@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from gitlob_rsync import git, index, partial, placeholder, process, roots
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
+from gitlob_rsync.layout import EMPTY, Meta
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.roots import IndexEntry
 from gitlob_rsync.staging import Staging
-from gitlob_rsync.store import EMPTY, Damaged, Meta, Store, obtain
-from gitlob_rsync.stores import Stores
+from gitlob_rsync.store import Damaged, Store
+from gitlob_rsync.stores import Stores, obtain
 
 _FILTER = b"lob"
 _MANY, _MUCH = 2000, 256 * 1024 * 1024

@@ -17,9 +17,10 @@ import pytest
 
 from gitlob_rsync import config, fsck, git, hashing, lock, quarantine, repair, stores, survey, sync
 from gitlob_rsync.errors import UsageError
+from gitlob_rsync.layout import Meta
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Silent
-from gitlob_rsync.store import Meta, Store
+from gitlob_rsync.store import Store
 from tests.conftest import Daemon, Work, free_port, init
 from tests.handmade import CHUNK, check, drop, files_of, placeholder, put, sha_of
 from tests.test_bad_input import UNPRIVILEGED, locked

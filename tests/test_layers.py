@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "gitlob_rsync"
 
 FLOORS = [
-    {"errors", "placeholder", "age", "location", "pktline"},
+    {"errors", "placeholder", "layout", "age", "location", "pktline"},
     {
         "process",
         "git",
@@ -54,6 +54,7 @@ FLOORS = [
     {"commands"},
 ]
 SAME_FLOOR = {
+    "layout": {"placeholder"},
     "location": {"errors"},
     "pktline": {"errors"},
     "serve": {"filter"},
@@ -72,7 +73,7 @@ SAME_FLOOR = {
     "journal": {"git", "state"},
     "published": {"git", "state"},
     "census": {"store"},
-    "branches": {"git", "history", "partial", "process", "roots"},
+    "branches": {"git", "process", "roots"},
     "needs": {"git", "history", "partial", "state"},
     "holders": {"git", "history", "partial", "process", "roots"},
     "survey": {"store"},

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from gitlob_rsync import process
 from gitlob_rsync.errors import UsageError
+from gitlob_rsync.layout import CHUNK
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.rsync.reports import FORMAT
-from gitlob_rsync.store import CHUNK
 
 OLDEST = (3, 1, 3)
 CONNECT_SECONDS = 20

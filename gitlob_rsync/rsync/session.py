@@ -13,13 +13,14 @@ from pathlib import Path
 
 from gitlob_rsync import process
 from gitlob_rsync.errors import ToolError
+from gitlob_rsync.layout import EMPTY, META, NAME, name
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import flags
 from gitlob_rsync.rsync.meaning import BrokenOff, failure, gist, lacks_root, telling
 from gitlob_rsync.rsync.reports import Item
 from gitlob_rsync.rsync.run import Ended, run
-from gitlob_rsync.store import EMPTY, META, NAME, check_folders, name
+from gitlob_rsync.store import check_folders
 
 _PAUSE = 2.0
 """Seconds before a broken connection is tried again; twice as long before each further try."""

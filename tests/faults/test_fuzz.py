@@ -41,12 +41,13 @@ from gitlob_rsync import (
 from gitlob_rsync.commands import pre_push
 from gitlob_rsync.errors import GitlobError, ToolError, UsageError
 from gitlob_rsync.filter import Filter, split_placeholder
+from gitlob_rsync.layout import MOST_CHUNKS, Meta
 from gitlob_rsync.pktline import ProtocolError
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import flags, meaning, reports, run
 from gitlob_rsync.serve import Server, Source, Supply
-from gitlob_rsync.store import MOST_CHUNKS, Meta, Store
+from gitlob_rsync.store import Store
 from gitlob_rsync.stores import Stores
 from tests import gitclient
 from tests.faults.kit import given

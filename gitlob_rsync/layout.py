@@ -1,0 +1,79 @@
+"""The layout of a store, git-lob's byte for byte (spec/store-format.md): `<root>/<sha[0:3]>/<sha[3:6]>/<sha>_meta` and
+`<sha>_0`, `<sha>_1`, ...: chunks of CHUNK bytes, the last one shorter. The only file that knows names and metas. Pure."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gitlob_rsync.placeholder import Sha
+
+CHUNK = 32 * 1024 * 1024
+"""Bytes of every chunk but the last."""
+MOST_CHUNKS = 1 << 20
+"""More (32 TiB) is taken for a lie: a hostile meta must not make us count for hours."""
+
+_PART = r"_(meta|0|[1-9][0-9]{0,6})\Z"
+NAME = re.compile(r"([0-9a-f]{3})/([0-9a-f]{3})/((?:\1\2)[0-9a-f]{34})" + _PART)
+"""A file of a store, relative to its root: group 3 is the sha, group 4 the part."""
+FILE_NAME = re.compile(r"([0-9a-f]{40})" + _PART)
+"""The same without its folders: group 1 is the sha, group 2 the part."""
+META = "meta"
+EMPTY = Sha("da39a3ee5e6b4b0d3255bfef95601890afd80709")
+"""The binary of 0 bytes: it has no chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a meta file says: `size` in bytes. How many chunks there are follows from it."""
+
+    sha: Sha
+    size: int
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.size // CHUNK)
+
+    def chunk_size(self, number: int) -> int:
+        """Bytes of chunk `number`, counted from 0."""
+        return min(CHUNK, self.size - number * CHUNK)
+
+    def encode(self) -> bytes:
+        return f'{{"SHA":"{self.sha}","Size":{self.size},"NumChunks":{self.chunks}}}'.encode()
+
+    @classmethod
+    def decode(cls, content: bytes, sha: Sha) -> "Meta | None":
+        """Read the meta of `sha`, whatever its spacing and order; None where it is torn or does not add up."""
+        try:
+            said = json.loads(content.decode()) if len(content) < 4096 else None
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(said, dict):
+            return None
+        size, chunks = said.get("Size"), said.get("NumChunks")
+        if type(size) is not int or type(chunks) is not int or not 0 <= size <= MOST_CHUNKS * CHUNK:
+            return None
+        meta = cls(sha, size)
+        return meta if said.get("SHA") == sha and chunks == meta.chunks else None
+
+    @classmethod
+    def of_chunks(cls, sha: Sha, sizes: Sequence[int]) -> "Meta | None":
+        """The meta of a binary whose chunks have these sizes, from 0 on; None where no binary's chunks can have them."""
+        if not sizes:
+            return cls(sha, 0) if sha == EMPTY else None
+        full = all(size == CHUNK for size in sizes[:-1]) and len(sizes) <= MOST_CHUNKS
+        return cls(sha, sum(sizes)) if full and 0 < sizes[-1] <= CHUNK else None
+
+    def parts(self) -> list[str]:
+        """Its files' parts, in the order in which they get in: the meta last."""
+        return [*map(str, range(self.chunks)), META]
+
+
+def file_name(sha: Sha, part: str | int) -> str:
+    """The name of one file, without its folders."""
+    return f"{sha}_{part}"
+
+
+def name(sha: Sha, part: str | int) -> str:
+    """The same relative to the root of the store."""
+    return f"{sha[0:3]}/{sha[3:6]}/{sha}_{part}"
