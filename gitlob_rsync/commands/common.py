@@ -51,6 +51,34 @@ def add_verbosity(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more")
 
 
+def add_timeout(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    parser.add_argument(
+        "--timeout", type=_seconds(1, int), metavar="SECONDS", help="give up after this long without progress (120)"
+    )
+
+
+def add_lock_wait(parser: "argparse.ArgumentParser | argparse._ArgumentGroup", whom: str) -> None:
+    """`whom` it may have to wait for."""
+    parser.add_argument(
+        "--lock-wait", type=_seconds(0, float), metavar="SECONDS", help=f"how long to wait for {whom} at work here (60)"
+    )
+
+
+def _seconds(least: int, number: Callable[[str], float]) -> Callable[[str], float]:
+    """The type of an option that is at most a day."""
+
+    def read(text: str) -> float:
+        try:
+            value = number(text)
+        except ValueError:
+            value = -1
+        if not least <= value <= 86400:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from {least} to 86400")
+        return value
+
+    return read
+
+
 def split_window(argv: Sequence[str]) -> list[str]:
     """What follows --window is its AGE only if it has the form of one: join the two, or keep them apart."""
     args: list[str] = []

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
-from gitlob_rsync.commands.common import Parser, add_verbosity, guard
-from gitlob_rsync.errors import GitlobError, RemoteError, UsageError, printable
+from gitlob_rsync.commands.common import Parser, add_lock_wait, add_verbosity, guard
+from gitlob_rsync.errors import GitlobError, RemoteError, UsageError
 
 if TYPE_CHECKING:
     from gitlob_rsync.config import Remote, Settings
@@ -51,13 +51,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
     )
-    parser.add_argument(
-        "--lock-wait", type=float, metavar="SECONDS", help="how long to wait for a purge at work here (60)"
-    )
+    add_lock_wait(parser, "a purge")
     add_verbosity(parser)
     given = parser.parse_args(argv)
-    if given.lock_wait is not None and not 0 <= given.lock_wait <= 86400:
-        parser.error("--lock-wait is a number of seconds from 0 to 86400")
     if given.remote and not (given.at_remote or given.repair):
         parser.error("REMOTE goes with --remote or --repair")
     return given
@@ -66,32 +62,25 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     given = parse(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import config, git, lock, progress
+    from gitlob_rsync import lock
     from gitlob_rsync.commands import fsck_report
+    from gitlob_rsync.commands.begin import begin
     from gitlob_rsync.compare import compare
     from gitlob_rsync.fsck import Fsck
     from gitlob_rsync.repair import Repair
-    from gitlob_rsync.stores import Stores
     from gitlob_rsync.sync import Syncer
 
     started = time.monotonic()
-    git.check_version()
-    repo = git.Repo.discover()
-    stores = Stores.load(repo)
-    settings = config.Settings.load(repo)
-    kind = "none" if given.json and given.progress == "auto" else given.progress
-    meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
-    for warning in settings.warnings:
-        meter.warn(printable(warning))
+    ground = begin(PROGRAM, given)
+    repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter
     remote = _remote(given, settings)
     fsck = Fsck(repo, stores, meter, fast=given.fast, dry_run=given.dry_run)
     report, comparison = fsck.report, None
-    wait = settings.lock_wait if given.lock_wait is None else given.lock_wait
 
     def using(needed: bool) -> AbstractContextManager[None]:
         """A purge has to wait while something is moved or brought, not while all is hashed."""
         what = " ".join([PROGRAM, *argv])
-        return lock.using(stores.own, what, wait) if needed and not given.dry_run else nullcontext()
+        return lock.using(stores.own, what, settings.lock_wait) if needed and not given.dry_run else nullcontext()
 
     suspects = fsck.look()
     with using(bool(suspects)):
@@ -111,8 +100,8 @@ def run(argv: Sequence[str]) -> int:
                 comparison = compare(repo, stores, syncer, [f.sha for f in report.findings if not f.mended])
             except GitlobError as error:
                 report.fail(error)
-    if repo.shallow and (report.findings or comparison):
-        meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
+    if report.findings or comparison:
+        ground.tell_shallow()
     result = fsck_report.Result(
         report, given, None if isinstance(remote, UsageError) else remote, comparison, stores.own.root,
         fsck.quarantine.path, round(time.monotonic() - started, 3),

@@ -3,10 +3,17 @@
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from gitlob_rsync import age
-from gitlob_rsync.commands.common import CONFIGURED, Parser, add_verbosity, guard, split_window
+from gitlob_rsync.commands.common import (
+    CONFIGURED,
+    Parser,
+    add_lock_wait,
+    add_timeout,
+    add_verbosity,
+    guard,
+    split_window,
+)
 
 PROGRAM = "gitlob-purge"
 DESCRIPTION = """\
@@ -51,10 +58,8 @@ def make_parser() -> Parser:
     )  # fmt: skip
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would go, and why; delete nothing")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    parser.add_argument("--timeout", type=int, metavar="SECONDS", help="give up after this long without progress (120)")
-    parser.add_argument(
-        "--lock-wait", type=float, metavar="SECONDS", help="how long to wait for others at work here (60)"
-    )
+    add_timeout(parser)
+    add_lock_wait(parser, "others")
     parser.add_argument(
         "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
     )
@@ -73,32 +78,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         said = getattr(given, option)
         if said not in (None, CONFIGURED) and not age.is_age(said):
             parser.error(f"--{option} {said!r}: {age.FORMS}")
-    if given.timeout is not None and not 1 <= given.timeout <= 86400:
-        parser.error("--timeout is a number of seconds from 1 to 86400")
-    if given.lock_wait is not None and not 0 <= given.lock_wait <= 86400:
-        parser.error("--lock-wait is a number of seconds from 0 to 86400")
     return given
 
 
 def run(argv: Sequence[str]) -> int:
     given = parse(argv)
-    from gitlob_rsync import config, git, progress, purge
+    from gitlob_rsync import purge
     from gitlob_rsync.commands import purge_report
+    from gitlob_rsync.commands.begin import begin
     from gitlob_rsync.history import Window
-    from gitlob_rsync.stores import Stores
 
-    git.check_version()
-    repo = git.Repo.discover()
-    stores = Stores.load(repo)
-    settings = config.Settings.load(repo)
-    if given.timeout is not None:
-        settings = replace(settings, timeout=given.timeout)
-    if given.lock_wait is not None:
-        settings = replace(settings, lock_wait=given.lock_wait)
-    kind = "none" if given.json and given.progress == "auto" else given.progress
-    meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
-    for warning in settings.warnings:
-        meter.warn(warning)
+    ground = begin(PROGRAM, given)
+    repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter
     grace = age.parse(given.grace) if given.grace else settings.prune_grace
     remote = settings.purge_remote(given.remote)
     if given.remote_store:

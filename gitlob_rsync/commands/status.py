@@ -43,19 +43,14 @@ def make_parser() -> Parser:
 def run(argv: Sequence[str]) -> int:
     given = make_parser().parse_args(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import config, git, progress, status
+    from gitlob_rsync import git, status
     from gitlob_rsync.commands import status_text
-    from gitlob_rsync.stores import Stores
+    from gitlob_rsync.commands.begin import begin
 
-    git.check_version()
-    repo = git.Repo.discover().kept_offline()
-    settings = config.Settings.load(repo)
-    meter = progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose)
-    found = status.gather(repo, Stores.load(repo), settings, git.pathspecs(given.pathspecs, ()))
-    for warning in settings.warnings:
-        meter.warn(warning)
-    if repo.shallow:
-        meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
+    ground = begin(PROGRAM, given, offline=True)
+    settings = ground.settings
+    found = status.gather(ground.repo, ground.stores, settings, git.pathspecs(given.pathspecs, ()))
+    ground.tell_shallow()
     if given.json:
         json.dump(as_json(found, settings), sys.stdout)
         print()
@@ -65,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
         sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode(page.encoding, "replace"))
     if given.json or given.quiet:
         for problem in problems(found, settings):
-            meter.warn(problem)
+            ground.meter.warn(problem)
     return ExitCode.FAILED if found.errors else ExitCode.DONE
 
 

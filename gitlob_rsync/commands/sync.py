@@ -24,28 +24,18 @@ def run(argv: Sequence[str]) -> int:
     # imported only now, so that --help is quick
     from gitlob_rsync import age, background, config, git, location, lock, progress
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
-    from gitlob_rsync.stores import Stores
+    from gitlob_rsync.commands.begin import begin
 
     started = time.monotonic()
-    git.check_version()
-    repo = git.Repo.discover()
     if given.stop:
-        return stop(repo, progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose))
-    stores = Stores.load(repo)
-    settings = config.Settings.load(repo)
-    if given.timeout is not None:
-        settings = replace(settings, timeout=given.timeout)
-    if given.lock_wait is not None:
-        settings = replace(settings, lock_wait=given.lock_wait)
+        meter = progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose)
+        return stop(git.Repo.discover(), meter)
+    ground = begin(PROGRAM, given)
+    repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter
     if given.bwlimit is not None:
         rate = config.bwlimit(given.bwlimit, lambda why: UsageError(f"--bwlimit {given.bwlimit!r}: {why}"))
         settings = replace(settings, bwlimit=rate)
-    kind = "none" if (given.json or given.background) and given.progress == "auto" else given.progress
-    meter = progress.make_meter(PROGRAM, kind, quiet=given.quiet, verbose=given.verbose)
-    for warning in settings.warnings:
-        meter.warn(warning)
-    if repo.shallow:
-        meter.note("this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)")
+    ground.tell_shallow()
     if given.pre_push:
         return pre_push.run(given.remote, repo, stores, settings, meter)
     if given.checkout and not repo.work_tree:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gitlob_rsync import age, location
-from gitlob_rsync.commands.common import CONFIGURED, Parser, add_verbosity, split_window
+from gitlob_rsync.commands.common import CONFIGURED, Parser, add_lock_wait, add_timeout, add_verbosity, split_window
 
 PROGRAM = "gitlob-sync"
 DESCRIPTION = """\
@@ -81,13 +81,11 @@ def make_parser() -> Parser:
     )
     how.add_argument("--stop", action="store_true", help="end what is in the background; what had come is kept")
     how.add_argument("--bwlimit", metavar="RATE", help="KiB a second, or with a suffix (500k, 1.5m)")
-    how.add_argument("--timeout", metavar="SECONDS", type=int, help="give up after this long without progress (120)")
+    add_timeout(how)
     how.add_argument(
         "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
     )
-    how.add_argument(
-        "--lock-wait", type=float, metavar="SECONDS", help="how long to wait for a purge at work here (60)"
-    )
+    add_lock_wait(how, "a purge")
     add_verbosity(how)
     return parser
 
@@ -133,10 +131,6 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
         for option in ("ref", "include", "exclude") if selection == "complete" else ("ref",):
             if getattr(given, option):
                 parser.error(f"--{option} does not go with --{selection}")
-    if given.timeout is not None and not 1 <= given.timeout <= 86400:
-        parser.error("--timeout is a number of seconds from 1 to 86400")
-    if given.lock_wait is not None and not 0 <= given.lock_wait <= 86400:
-        parser.error("--lock-wait is a number of seconds from 0 to 86400")
     return given, Work(push, pull, selection)
 
 

@@ -1,0 +1,49 @@
+"""What a command stands on. Loads what --help has no use for, so commands import this when they run."""
+
+import argparse
+from dataclasses import dataclass, replace
+
+from gitlob_rsync import git
+from gitlob_rsync.config import Settings
+from gitlob_rsync.git import Repo
+from gitlob_rsync.progress import Meter, make_meter
+from gitlob_rsync.stores import Stores
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A repository, its stores, its settings with what the command line says over them, and where to tell of it."""
+
+    repo: Repo
+    stores: Stores
+    settings: Settings
+    meter: Meter
+
+    def tell_shallow(self) -> None:
+        """What was said of history may be less than all."""
+        if self.repo.shallow:
+            self.meter.note(
+                "this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)"
+            )
+
+
+def begin(program: str, given: argparse.Namespace, *, offline: bool = False) -> Ground:
+    """Open the repository that the current folder is in; `offline`: git must bring nothing either.
+
+    Raises UsageError where there is none, and for settings out of range.
+    """
+    git.check_version()
+    repo = Repo.discover()
+    if offline:
+        repo = repo.kept_offline()
+    stores = Stores.load(repo)
+    settings = Settings.load(repo)
+    said = {name: value for name in ("timeout", "lock_wait") if (value := getattr(given, name, None)) is not None}
+    settings = replace(settings, **said)
+    kind = getattr(given, "progress", "none")
+    if kind == "auto" and (given.json or getattr(given, "background", False)):
+        kind = "none"
+    meter = make_meter(program, kind, quiet=given.quiet, verbose=given.verbose)
+    for warning in settings.warnings:
+        meter.warn(warning)
+    return Ground(repo, stores, settings, meter)
