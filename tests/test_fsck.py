@@ -1211,7 +1211,7 @@ def test_only_what_is_moved_has_to_wait_for_a_purge(three: Work) -> None:
 def test_what_goes_together(three: Work) -> None:
     assert "--help lists" in run(three, "--jobs", "2", code=2).stderr
     assert "REMOTE goes with" in run(three, "origin", code=2).stderr
-    assert "--lock-wait is" in run(three, "--lock-wait", "-1", code=2).stderr
+    assert "argument --lock-wait: '-1' is not a number" in run(three, "--lock-wait", "-1", code=2).stderr
 
 
 def test_progress_is_shown_where_it_is_asked_for(three: Work) -> None:
