@@ -34,18 +34,24 @@ def running(folder: str) -> Job | None:
 def detach(store: Store, what: str) -> bool:
     """Go on in the background, and end this process with 0; False where another run is there already.
 
-    Raises OSError where the repository's folder cannot be written. Whoever calls this has started no thread, and holds no
-    lock: what goes on is a copy of this process.
+    Raises OSError where the repository's folder cannot be written, GitlobError where it knows no locks. Whoever calls this
+    has started no thread, and holds no lock: what goes on is a copy of this process.
     """
     store.make_root()
     folder = os.path.dirname(store.root)
     lock = os.open(os.path.join(folder, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     with suppress(PermissionError):
         store.sharing.apply(os.path.join(folder, _LOCK))
-    with suppress(OSError):  # without locks, unique names are what several runs rely on
-        if not take_now(lock, fcntl.LOCK_EX):
-            os.close(lock)
-            return False
+    try:
+        mine = take_now(lock, fcntl.LOCK_EX)
+    except OSError:
+        raise GitlobError(
+            f"{folder}: this file system knows no locks, so nobody could tell what runs in the background",
+            "leave --background out",
+        ) from None
+    if not mine:
+        os.close(lock)
+        return False
     log = _open_log(folder)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -57,6 +63,9 @@ def detach(store: Store, what: str) -> bool:
     nothing = os.open(os.devnull, os.O_RDWR)
     for number, target in ((0, nothing), (1, log), (2, log)):
         os.dup2(target, number)
+    # whoever started us may wait for the end of a pipe, or of a lock, that we have inherited: git does, of its filter's
+    os.closerange(3, lock)
+    os.closerange(lock + 1, os.sysconf("SC_OPEN_MAX"))
     os.ftruncate(lock, 0)
     os.pwrite(lock, Job.own(what).note(), 0)
     _be_polite()

@@ -5,12 +5,14 @@
       ToolError               1  git or rsync failed in a way that is not the user's doing
       RemoteError             4  the remote cannot be reached or broke off
       lock.Busy               5  another run holds the lock
-      Interrupted       128 + n  a signal asked us to stop
+    KeyboardInterrupt       130  Ctrl-C
+      Interrupted       128 + n  another signal asked us to stop
 
 Each class owns its exit code (the table of spec/commands.md, repeated in every manual page). Code 3, "finished, but
 binaries are missing or damaged", is not an error: it is read off a report. Code 70 is whatever is not in this tree.
 """
 
+import signal
 from enum import IntEnum
 
 
@@ -57,9 +59,17 @@ class RemoteError(GitlobError):
     exit_code = ExitCode.REMOTE
 
 
-class Interrupted(GitlobError):
-    """Raised from a signal handler, so that every `with` and `finally` on the way out does its work."""
+class Interrupted(KeyboardInterrupt):
+    """Raised from a signal handler, so that every `with` and `finally` on the way out does its work. Like Ctrl-C, it is none
+    of the errors that one may live with."""
 
-    def __init__(self, signum: int) -> None:
-        super().__init__("interrupted", "run it again: it goes on where it stopped")
-        self.exit_code = 128 + signum
+    LINE = "interrupted (run it again: it goes on where it stopped)"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(self.LINE)
+        self.number = number
+
+
+def signal_of(error: KeyboardInterrupt) -> int:
+    """The number of the signal that asked us to stop."""
+    return error.number if isinstance(error, Interrupted) else signal.SIGINT

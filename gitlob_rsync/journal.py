@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 
 from gitlob_rsync import state
-from gitlob_rsync.errors import ExitCode, GitlobError
+from gitlob_rsync.errors import ExitCode, GitlobError, signal_of
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Location
 from gitlob_rsync.placeholder import Sha, is_sha
@@ -71,7 +71,7 @@ class Note:
         if isinstance(error, GitlobError):
             code, text = error.exit_code, error.line()
         elif isinstance(error, KeyboardInterrupt):
-            code, text = ExitCode.INTERRUPTED, "interrupted"
+            code, text = 128 + signal_of(error), "interrupted"
         elif isinstance(error, OSError):
             code = ExitCode.FAILED
         now = time.time()

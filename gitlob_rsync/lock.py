@@ -4,6 +4,8 @@ Whoever brings binaries in, or counts on those that are there (a sync, the filte
 number at once, and none waits for another, however long its transfer takes. Whoever takes binaries away (a purge) has to
 be alone for the moment in which it does: it waits for the users, and who comes then waits for it.
 
+Beside that, some things are done by one at a time (a turn): two syncs that pull a window would bring the same twice.
+
 The locks are the kernel's (flock), so that a dead holder's is void at once. On a file system that has none, users go on:
 unique names and renames are what they rely on; who has to be alone is told that it cannot be had.
 """
@@ -13,7 +15,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import IO
 
@@ -59,8 +61,8 @@ class Job:
 
     def __str__(self) -> str:
         minutes, seconds = divmod(max(0, round(time.time() - self.since)), 60)
-        age = f"{minutes} minutes" if minutes else f"{seconds} seconds"
-        return f"{self.what} (pid {self.pid} on {self.host}, for {age})"
+        number, unit = (minutes, "minute") if minutes else (seconds, "second")
+        return f"{self.what} (pid {self.pid} on {self.host}, for {number} {unit}{'' if number == 1 else 's'})"
 
 
 @contextlib.contextmanager
@@ -79,6 +81,27 @@ def alone(store: Store, what: str, wait: float = WAIT) -> Iterator[bool]:
     after `wait` seconds, OSError where its folder cannot be written."""
     with contextlib.ExitStack() as stack:
         yield _take(store, fcntl.LOCK_EX, what, wait, stack)
+
+
+@contextlib.contextmanager
+def turn(store: Store, name: str, what: str, wait: float = WAIT) -> Iterator[None]:
+    """Be the only one in a repository to do the thing called `name`. Raises Busy where another one does it for more than
+    `wait` seconds. Where the file system knows no locks, or we may not write, it is done all the same."""
+    at = os.path.join(os.path.dirname(store.root), f"{name}.lock")
+
+    def holder() -> list[Job]:
+        with contextlib.suppress(OSError), open(at, "rb") as file:
+            return [job] if (job := Job.of(file)) else []
+        return []
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            store.make_root()
+            lock = _open(store, at, stack)
+            if _acquire(lock, fcntl.LOCK_EX, at, holder, wait):
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, Job.own(what).note(), 0)
+        yield
 
 
 def running(folder: str) -> list[Job]:
@@ -106,17 +129,21 @@ def _take(store: Store, how: int, what: str, wait: float, stack: contextlib.Exit
     store.make_root()
     folder = os.path.dirname(store.root)
     at, notes = os.path.join(folder, "lock"), os.path.join(folder, "running")
-    lock = os.open(at, _FLAGS, 0o666)
-    stack.callback(os.close, lock)
-    with contextlib.suppress(PermissionError):  # another user of the group made it
-        store.sharing.apply(at)
-    known = _acquire(lock, how, folder, wait)
+    known = _acquire(_open(store, at, stack), how, folder, lambda: running(folder), wait)
     if known:
         if not os.path.isdir(notes):
             os.makedirs(notes, exist_ok=True)
             store.sharing.apply(notes)
         _announce(notes, what, stack)
     return known
+
+
+def _open(store: Store, at: str, stack: contextlib.ExitStack) -> int:
+    lock = os.open(at, _FLAGS, 0o666)
+    stack.callback(os.close, lock)
+    with contextlib.suppress(PermissionError):  # another user of the group made it
+        store.sharing.apply(at)
+    return lock
 
 
 def take_now(lock: int, how: int) -> bool:
@@ -128,14 +155,14 @@ def take_now(lock: int, how: int) -> bool:
     return True
 
 
-def _acquire(lock: int, how: int, folder: str, wait: float) -> bool:
+def _acquire(lock: int, how: int, place: str, holders: Callable[[], list[Job]], wait: float) -> bool:
     """Wait for a lock; False where the file system knows none. Raises Busy."""
     deadline = time.monotonic() + wait
     try:
         while not take_now(lock, how):
             if time.monotonic() >= deadline:
-                others = "; ".join(map(str, running(folder))) or "another run"
-                raise Busy(f"{folder} is in use: {others}", "wait for it to end, or longer: --lock-wait SECONDS")
+                others = "; ".join(map(str, holders())) or "another run"
+                raise Busy(f"{place} is in use: {others}", "wait for it to end, or longer: --lock-wait SECONDS")
             time.sleep(0.05)
     except OSError:
         return False

@@ -37,21 +37,25 @@ _UNTRACED = {"GIT_TRACE": "0", "GIT_TRACE2": "0", "GIT_TRACE2_EVENT": "0", "GIT_
 """A trace on stderr would be taken for what git has to say."""
 
 
-def tool(name: str) -> str:
-    """The absolute path of a program on PATH. A folder named relative to the current one is never looked into.
+def folders_of_tools() -> list[str]:
+    """The folders on PATH, but for those that are named relative to the current one."""
+    return [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)]
 
-    Raises UsageError where there is none.
-    """
-    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+
+def tool(name: str) -> str:
+    """The absolute path of a program on PATH. Raises UsageError where there is none."""
+    for folder in folders_of_tools():
         path = os.path.join(folder, name)
-        if os.path.isabs(folder) and os.path.isfile(path) and os.access(path, os.X_OK):
+        if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     raise UsageError(f"{name} is not installed", f"install {name} or put its folder on PATH")
 
 
 def clean_env(**own: str) -> dict[str, str]:
-    """Our environment, without what would change the meaning of a command, in the C locale, never prompting."""
+    """Our environment, without what would change the meaning of a command, in the C locale, never prompting; a shell that
+    runs the user's ssh command does not look into the current folder either."""
     env = {name: value for name, value in os.environ.items() if name not in _SCRUBBED}
+    env["PATH"] = os.pathsep.join(folders_of_tools())
     return (
         env
         | {"LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never"}

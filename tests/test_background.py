@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -110,6 +111,29 @@ def test_a_checkout_meanwhile_is_not_held_up(slow: Work) -> None:
     assert jobs(slow), "the other is still at work"
     slow.sync("--stop")
     slow.sync("--pull")
+    assert check(slow.content) == {sha_of(LARGE), sha_of(b"small")}
+
+
+def test_whoever_reads_a_pipe_of_the_starter_does_not_wait(slow: Work) -> None:
+    """git waits for the end of a pipe to its filter, and its hooks inherit that pipe."""
+    reader, writer = os.pipe()
+    argv = ["gitlob-sync", "--pull", "--background", "--bwlimit", "4m"]
+    subprocess.run(argv, cwd=slow.path, check=True, pass_fds=[writer])
+    os.close(writer)
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+    wait_until(lambda: bool(jobs(slow)), "the run is still at work")
+    slow.sync("--stop")
+
+
+def test_a_file_system_without_locks(slow: Work) -> None:
+    """Nobody could see the run, or end it, or tell a second one that it is there."""
+    script = "import fcntl, sys\ndef flock(*_): raise OSError(37, 'No locks available')\nfcntl.flock = flock\n"
+    script += "from gitlob_rsync.commands.sync import main\nsys.exit(main())"
+    argv = [sys.executable, "-c", script, "--pull"]
+    done = subprocess.run([*argv, "--background"], cwd=slow.path, capture_output=True, text=True)
+    assert done.returncode == 1 and "knows no locks" in done.stderr and done.stderr.count("\n") == 1
+    subprocess.run(argv, cwd=slow.path, check=True)
     assert check(slow.content) == {sha_of(LARGE), sha_of(b"small")}
 
 

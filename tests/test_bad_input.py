@@ -67,7 +67,8 @@ def test_programs_of_the_repository_are_not_run(ready: Work, tmp_path: Path, ent
             program(folder / name, f"touch {tmp_path}/executed")
     path = f"{entry}:{os.environ['PATH']}"
     ready.sync("--push", env={"PATH": path})
-    one_line(ready.sync("--push", f"ssh://127.0.0.1:{free_port()}/x", code=4, env={"PATH": path}))
+    for own in ({}, {"GIT_SSH_COMMAND": "ssh -v"}):
+        ready.sync("--push", f"ssh://127.0.0.1:{free_port()}/x", code=4, env={"PATH": path, **own})
     assert not (tmp_path / "executed").exists()
 
 

@@ -1,5 +1,6 @@
 """Users of a store do not wait for one another; who takes away waits for them, and is named."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import lock
+from gitlob_rsync import location, lock, state
 from gitlob_rsync.store import Store
 from tests.conftest import Work
 from tests.gitclient import GitClient, content, lines
+from tests.handmade import check, drop, sha_of
 
 HOLD = """
 import sys, time
@@ -117,6 +119,62 @@ def test_the_filter_is_a_user_until_git_is_done_with_it(work: Work) -> None:
         assert known
 
 
+def test_two_pulls_do_not_bring_the_same_twice(work: Work) -> None:
+    """The second waits, but not where only the working tree has to be completed; nor does anything else wait."""
+    work.commit(a__bin="one")
+    with lock.turn(Store(str(work.content)), "pull", "another pull"):
+        done = work.sync("--pull", "--lock-wait", "0.1", code=5)
+        assert f"another pull (pid {os.getpid()} on " in done.stderr and done.stderr.count("\n") == 1
+        work.sync("--push", "--lock-wait", "0")
+        drop(work.content, b"one")
+        (work.path / "a.bin").unlink()
+        work.sync("--pull", "--dry-run")
+        work.git("checkout", "-q", "a.bin")
+        drop(work.content, b"one")
+        work.sync("--checkout", "--lock-wait", "0")
+        assert check(work.content) == {sha_of(b"one")}
+    work.sync("--pull", "--lock-wait", "0")
+
+
+def test_two_pushes_to_one_place_do_not_send_the_same_twice(work: Work, store: Path, tmp_path: Path) -> None:
+    """The hook waits for nobody: git does not."""
+    work.commit(a__bin="one")
+    work.git("init", "-q", "--bare", str(tmp_path / "bare.git"))
+    work.git("config", "remote.origin.url", str(tmp_path / "bare.git"))
+    work.run("gitlob-setup", "-q", "--hooks")
+    name = state.name_of(location.parse(str(store)))
+    with lock.turn(Store(str(work.content)), f"push-{name}", "another push"):
+        done = work.sync("--push", "--lock-wait", "0.1", code=5)
+        assert f"another push (pid {os.getpid()} on " in done.stderr and done.stderr.count("\n") == 1
+        work.sync("--push", "--lock-wait", "0", str(tmp_path / "elsewhere"))
+        work.git("push", "-q", "origin", "main")
+    assert check(store) == check(tmp_path / "elsewhere") == {sha_of(b"one")}
+
+
+def test_two_pushes_at_once_do_not_forget_what_the_other_needs(work: Work, store: Path) -> None:
+    """A purge of the remote store goes by what each clone said, and pushes by the hook may be many."""
+    work.commit("none")
+    work.sync("--push")
+    with lock.turn(Store(str(work.content)), "publish", "a push"):
+        work.commit(a__bin="one")
+        assert "a push (pid" in work.sync("--push", "--lock-wait", "0.1", code=5).stderr
+    pushes = []
+    for branch in ("one", "two", "three"):
+        work.git("checkout", "-q", "-b", branch)
+        commit = work.commit(a__bin=branch)
+        pushes.append(["gitlob-sync", "--pre-push", "origin"])
+        pushes[-1].append(f"refs/heads/{branch} {commit} refs/heads/{branch} {'0' * 40}\n")
+    running = [subprocess.Popen(argv[:3], cwd=work.path, stdin=subprocess.PIPE, text=True) for argv in pushes]
+    for process, (*_, said) in zip(running, pushes, strict=True):
+        assert process.stdin
+        process.stdin.write(said)
+        process.stdin.close()
+    assert [process.wait() for process in running] == [0, 0, 0]
+    (told,) = (store / "gitlob" / "lists").iterdir()
+    assert all(sha_of(word) in told.read_text() for word in (b"one", b"two", b"three"))
+
+
 def test_a_job_tells_its_age() -> None:
     job = lock.Job("gitlob-sync --pull", 7, "nas", time.time() - 185)
     assert str(job) == "gitlob-sync --pull (pid 7 on nas, for 3 minutes)"
+    assert str(lock.Job("x", 7, "nas", time.time() - 62)).endswith("for 1 minute)")

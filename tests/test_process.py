@@ -157,7 +157,7 @@ def test_a_clean_that_cannot_store_is_an_error_and_the_next_goes_on(work: Work) 
         b"zzzz",
         b"0001",
         b"0003",
-        b"ffff" + b"x" * 70000,
+        b"ffff" + b"x" * 60000,
         packet(b"git-lfs-client\n"),
         lines("git-filter-client", "version=1"),
         lines("git-filter-client", "version=2"),

@@ -3,8 +3,8 @@
 import argparse
 from dataclasses import dataclass, replace
 
-from gitlob_rsync import git
-from gitlob_rsync.config import Settings
+from gitlob_rsync import config, git
+from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.progress import Meter, make_meter
 from gitlob_rsync.stores import Stores
@@ -16,7 +16,7 @@ class Ground:
 
     repo: Repo
     stores: Stores
-    settings: Settings
+    settings: config.Settings
     meter: Meter
 
     def tell_shallow(self) -> None:
@@ -37,8 +37,10 @@ def begin(program: str, given: argparse.Namespace, *, offline: bool = False) -> 
     if offline:
         repo = repo.kept_offline()
     stores = Stores.load(repo)
-    settings = Settings.load(repo)
+    settings = config.Settings.load(repo)
     said = {name: value for name in ("timeout", "lock_wait") if (value := getattr(given, name, None)) is not None}
+    if (rate := getattr(given, "bwlimit", None)) is not None:
+        said["bwlimit"] = config.bwlimit(rate, lambda why: UsageError(f"--bwlimit {rate!r}: {why}"))
     settings = replace(settings, **said)
     kind = getattr(given, "progress", "none")
     if kind == "auto" and (given.json or getattr(given, "background", False)):

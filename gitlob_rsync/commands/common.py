@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from gitlob_rsync import __version__, age
-from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted, printable
+from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted, printable, signal_of
 from gitlob_rsync.placeholder import Sha
 
 EXIT_CODES = """\
@@ -57,10 +57,9 @@ def add_timeout(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> 
     )
 
 
-def add_lock_wait(parser: "argparse.ArgumentParser | argparse._ArgumentGroup", whom: str) -> None:
-    """`whom` it may have to wait for."""
+def add_lock_wait(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     parser.add_argument(
-        "--lock-wait", type=_seconds(0, float), metavar="SECONDS", help=f"how long to wait for {whom} at work here (60)"
+        "--lock-wait", type=_seconds(0, float), metavar="SECONDS", help="how long to wait for others at work here (60)"
     )
 
 
@@ -98,15 +97,15 @@ def guard(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
+    sys.unraisablehook = _interrupt_again
     try:
         code = main(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return code
     except GitlobError as error:
         return _fail(program, error.line(), error.exit_code)
-    except KeyboardInterrupt:
-        stopped = Interrupted(signal.SIGINT)
-        return _fail(program, stopped.line(), stopped.exit_code)
+    except KeyboardInterrupt as error:
+        return _fail(program, Interrupted.LINE, 128 + signal_of(error))
     except BrokenPipeError:
         # the reader of our answer had enough: nothing more can be printed, also not at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -120,6 +119,16 @@ def guard(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str
 
 def _interrupt(number: int, _: object) -> NoReturn:
     raise Interrupted(number)
+
+
+def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
+    """An interruption that falls into a callback (one of a fork, a finalizer) is not raised by Python: soon it will be."""
+    if not isinstance(lost.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    number = signal_of(lost.exc_value)
+    signal.signal(signal.SIGALRM, lambda *_: _interrupt(number, None))
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
 def _fail(program: str, line: str, code: int) -> int:

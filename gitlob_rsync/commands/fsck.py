@@ -51,7 +51,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
     )
-    add_lock_wait(parser, "a purge")
+    add_lock_wait(parser)
     add_verbosity(parser)
     given = parser.parse_args(argv)
     if given.remote and not (given.at_remote or given.repair):

@@ -59,7 +59,7 @@ def make_parser() -> Parser:
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would go, and why; delete nothing")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     add_timeout(parser)
-    add_lock_wait(parser, "others")
+    add_lock_wait(parser)
     parser.add_argument(
         "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
     )

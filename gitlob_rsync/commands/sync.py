@@ -22,7 +22,7 @@ def main() -> int:
 def run(argv: Sequence[str]) -> int:
     given, work = parse(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import age, background, config, git, location, lock, progress
+    from gitlob_rsync import age, background, git, location, lock, progress
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
     from gitlob_rsync.commands.begin import begin
 
@@ -32,9 +32,6 @@ def run(argv: Sequence[str]) -> int:
         return stop(git.Repo.discover(), meter)
     ground = begin(PROGRAM, given)
     repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter
-    if given.bwlimit is not None:
-        rate = config.bwlimit(given.bwlimit, lambda why: UsageError(f"--bwlimit {given.bwlimit!r}: {why}"))
-        settings = replace(settings, bwlimit=rate)
     ground.tell_shallow()
     if given.pre_push:
         return pre_push.run(given.remote, repo, stores, settings, meter)
@@ -55,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
         return ExitCode.DONE
     user = nullcontext() if given.dry_run else lock.using(stores.own, what, settings.lock_wait)
     with sync_scopes.keep_journal(given, work, repo, scopes) as note, user:
-        result = sync_scopes.sync(given, work, repo, stores, settings, scopes, meter, note)
+        result = sync_scopes.sync(given, work, ground, scopes, note, what)
     result = replace(result, seconds=round(time.monotonic() - started, 3))
     sync_report.tell(result, meter, as_object=given.json)
     return result.exit_code

@@ -85,7 +85,7 @@ def make_parser() -> Parser:
     how.add_argument(
         "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
     )
-    add_lock_wait(how, "a purge")
+    add_lock_wait(how)
     add_verbosity(how)
     return parser
 

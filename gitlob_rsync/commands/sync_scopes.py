@@ -1,10 +1,11 @@
 """From gitlob-sync's options to what is selected, and the run itself."""
 
 import argparse
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
-from gitlob_rsync import age, git, journal, worktree
+from gitlob_rsync import age, git, journal, lock, state, worktree
+from gitlob_rsync.commands.begin import Ground
 from gitlob_rsync.commands.common import CONFIGURED
 from gitlob_rsync.commands.sync_options import Work
 from gitlob_rsync.config import Remote, Settings
@@ -12,8 +13,6 @@ from gitlob_rsync.errors import ExitCode, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, Indexed, Recent, Window
 from gitlob_rsync.journal import PULL, PUSH, Note
-from gitlob_rsync.progress import Meter
-from gitlob_rsync.stores import Stores
 from gitlob_rsync.sync import Paths, Report, Syncer, merged
 
 
@@ -80,25 +79,35 @@ def _remote(given: argparse.Namespace, settings: Settings) -> Remote | None:
 
 
 def sync(
-    given: argparse.Namespace, work: Work, repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, meter: Meter,
-    note: Note,
+    given: argparse.Namespace, work: Work, ground: Ground, scopes: Scopes, note: Note, what: str
 ) -> Result:  # fmt: skip
-    """Push, pull and fix up, as asked."""
+    """Push, pull and fix up, as asked. `what`: the command line, for others who have to wait.
+
+    Two that push to one remote, or pull a part of history, would move the same twice, so the second waits; it does not
+    for one that only wants what the working tree needs.
+    """
+    repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter
     pushed = pulled = None
+
+    def turn(name: str) -> AbstractContextManager[None]:
+        return nullcontext() if given.dry_run else lock.turn(stores.own, name, what, settings.lock_wait)
+
     if not given.offline:
         assert scopes.remote
         with Syncer(repo, stores, settings, scopes.remote, meter) as syncer:
             if work.push:
-                if scopes.push:
-                    pushed = syncer.push(scopes.push, recheck=given.recheck, dry_run=given.dry_run)
-                else:
-                    pushed = syncer.push_everything(dry_run=given.dry_run)
+                with turn(f"push-{state.name_of(scopes.remote.location)}"):
+                    if scopes.push:
+                        pushed = syncer.push(scopes.push, recheck=given.recheck, dry_run=given.dry_run)
+                    else:
+                        pushed = syncer.push_everything(dry_run=given.dry_run)
                 note_push(note, pushed)
             if work.pull:
-                if scopes.pull:
-                    pulled = syncer.pull(scopes.pull, refetch=given.refetch, dry_run=given.dry_run)
-                else:
-                    pulled = syncer.pull_everything(refetch=given.refetch, dry_run=given.dry_run)
+                with nullcontext() if isinstance(scopes.pull, Indexed) else turn("pull"):
+                    if scopes.pull:
+                        pulled = syncer.pull(scopes.pull, refetch=given.refetch, dry_run=given.dry_run)
+                    else:
+                        pulled = syncer.pull_everything(refetch=given.refetch, dry_run=given.dry_run)
                 note_pull(note, pulled)
     done = [report for report in (pushed, pulled) if report]
     report = merged(*done) if len(done) == 2 else done[0] if done else Report()
