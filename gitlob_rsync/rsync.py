@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gitlob_rsync import process
-from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError
+from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError, writing
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.store import CHUNK, EMPTY, META, NAME, check_folders, name
@@ -42,6 +42,7 @@ _NO_FOLDER = re.compile(
     rb'change_dir "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}"( \(in .*\))? failed: No such file or directory \(2\)'
 )
 _TOTAL = re.compile(rb" *(\d{1,19}) +\d+%")
+_NO_ROOM = re.compile("No space left|Disk quota exceeded")
 _FORMAT = "--out-format=%i|%l|%M|%n"
 """What happened, size in bytes, time of the last change, name."""
 
@@ -242,7 +243,8 @@ class Session:
         if not any(os.path.basename(word) == "ssh" for word in own.split()):
             options = options[-2:] if self.location.port is not None else []
         script = Path(self._scratch, "ssh")
-        script.write_bytes(os.fsencode(f'{own} {shlex.join(options)} "$@"\n'))
+        with writing(self._scratch):
+            script.write_bytes(os.fsencode(f'{own} {shlex.join(options)} "$@"\n'))
         return shlex.join(["/bin/sh", str(script)])
 
     def fetch(
@@ -259,8 +261,8 @@ class Session:
             lambda: fetch_args(self._version, self._lacking, partial), source, into + "/", names,
             watched=True, arrived=arrived,
         )  # fmt: skip
-        if ended.code not in (0, 23, 24):
-            raise self._failure(ended)
+        if ended.code not in (0, 23, 24) or (ended.code == 23 and _NO_ROOM.search(ended.stderr)):
+            raise self._failure(ended, into)
         if ended.code == 23 and not ended.items:
             self.sizes([name(EMPTY, META)])  # tells a store that lacks all of it from a place where no store is
         if ended.code == 23 and _telling(ended.stderr):
@@ -342,7 +344,8 @@ class Session:
         top = tempfile.mkdtemp(dir=self._scratch)
         at = os.path.join(top, ASIDE, file)
         os.makedirs(os.path.dirname(at))
-        Path(at).write_bytes(content)
+        with writing(self._scratch):
+            Path(at).write_bytes(content)
         self.send([f"{ASIDE}/{file}"], top, anew=True)
 
     def aside(self, folder: str) -> list[Item]:
@@ -453,7 +456,7 @@ class Session:
             limit = [f"--bwlimit={self._options.bwlimit}"] if self._options.bwlimit else []
             reach = transport(self.location, self._version, self._options.timeout, self._ssh)
             given = args()
-            with tempfile.TemporaryFile() as feed, tempfile.TemporaryFile() as errors:
+            with process.scratch() as feed, tempfile.TemporaryFile() as errors:
                 feed.writelines(name.encode() + b"\0" for name in names)
                 feed.seek(0)
                 argv = [*given, *limit, *reach, "--", source, target]
@@ -528,14 +531,15 @@ class Session:
             if not block:
                 return True
 
-    def _failure(self, ended: _Ended) -> GitlobError:
-        """What an exit code and rsync's own words mean (rsync(1), "EXIT VALUES", and experiment)."""
+    def _failure(self, ended: _Ended, into: str = "") -> GitlobError:
+        """What an exit code and rsync's own words mean (rsync(1), "EXIT VALUES", and experiment). `into`: the folder of ours
+        that was written into."""
         said = _gist(ended.stderr)
         text = ended.stderr
         where = str(self.location)
         again = "run it again: it resumes"
-        if "No space left" in text or "Disk quota exceeded" in text:
-            return ToolError(f"{where}: no space left: {said}", again)
+        if _NO_ROOM.search(text):
+            return ToolError(f"{into or where}: no space left: {said}", "make room there, and run it again: it resumes")
         if re.search(r"Permission denied \([a-z,-]+\)", text):
             return RemoteError(f"{where}: ssh was not let in: {said}", "load a key into ssh-agent or see ~/.ssh/config")
         if "Host key verification failed" in text:
