@@ -69,7 +69,8 @@ def detach(store: Store, what: str) -> bool:
     os.ftruncate(lock, 0)
     os.pwrite(lock, Job.own(what).note(), 0)
     _be_polite()
-    os.write(2, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what} (pid {os.getpid()})\n".encode(errors="replace"))
+    with suppress(OSError):  # a log on a full disk is no reason not to go on
+        os.write(2, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what} (pid {os.getpid()})\n".encode(errors="replace"))
     return True
 
 

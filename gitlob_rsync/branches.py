@@ -1,6 +1,5 @@
 """Which binaries the tip of each local branch needs, from one run of diff-tree: each tip against the one before."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ def tips(repo: Repo, known: Mapping[str, Sha]) -> list[Tip]:
 def _changes(repo: Repo, trees: list[str]) -> Iterator[tuple[int, bytes, str | None]]:
     """(number of the tree, path, blob) of what differs from the tree before; None for what is no regular file there."""
     argv = repo.argv("diff-tree", "--stdin", "-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none")
-    with tempfile.TemporaryFile() as feed:
+    with process.scratch() as feed:
         before = [git.EMPTY_TREE[repo.object_format], *trees]
         feed.writelines(f"{one} {other}\n".encode() for one, other in zip(before, trees, strict=False))
         feed.seek(0)

@@ -12,8 +12,14 @@ Each class owns its exit code (the table of spec/commands.md, repeated in every 
 binaries are missing or damaged", is not an error: it is read off a report. Code 70 is whatever is not in this tree.
 """
 
+import errno
+import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ExitCode(IntEnum):
@@ -40,6 +46,31 @@ class GitlobError(Exception):
         """The message and its way out, as one printable line: what a tool quoted is folded into it."""
         text = f"{self} ({self.hint})" if self.hint else str(self)
         return printable(" ".join(text.split()))
+
+
+def line_of(error: GitlobError | OSError) -> str:
+    """The same for what the system refused."""
+    if isinstance(error, GitlobError):
+        return error.line()
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    text = f"{where}: {error.strerror}" if where else str(error)
+    return printable(f"{text} ({hint})" if (hint := way_out(error)) else text)
+
+
+def way_out(error: OSError) -> str:
+    return "make room there, and run it again" if error.errno in _FULL else ""
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Have an error that says that a disk is full say which: that of a write names no file, that of a file in an open
+    folder not where it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and not os.path.isabs(error.filename or ""):
+            error.filename = path
+        raise
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 from gitlob_rsync import placeholder
+from gitlob_rsync.errors import writing
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.staging import Staging, Writer
 from gitlob_rsync.store import BLOCK, Damaged, Store
@@ -49,7 +50,7 @@ class Filter:
             if self._store.holds(sha, (start[at : at + BLOCK] for at in range(0, len(start), BLOCK))):
                 self._store.touch(sha)
                 return placeholder.encode(sha)
-        with Writer(self._staged()) as writer:
+        with writing(self._staged().path), Writer(self._staged()) as writer:
             writer.write(start)
             for block in rest:
                 digest.update(block)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gitlob_rsync import holders
-from gitlob_rsync.errors import GitlobError, ToolError
+from gitlob_rsync.errors import GitlobError, ToolError, way_out
 from gitlob_rsync.git import Repo
 from gitlob_rsync.hashing import Hasher
 from gitlob_rsync.holders import Need
@@ -92,7 +92,7 @@ class Report:
         """Note what could not be done; work goes on. `what`: in words, for an error of the system."""
         if isinstance(error, OSError):
             at = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-            error = ToolError(": ".join(filter(None, (what or at, strerror(error)))))
+            error = ToolError(": ".join(filter(None, (what or at, strerror(error)))), way_out(error))
         if str(error) not in map(str, self.failures):
             self.failures.append(error)
 

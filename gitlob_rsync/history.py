@@ -8,7 +8,6 @@ also what makes pathspecs exact, which they are not with `rev-list --objects` (i
 
 import os
 import re
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,7 +167,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
         yield ((entry.blob, entry.path) for entry in entries)
         return
     diff_tree = repo.argv(*DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))
-    with tempfile.TemporaryFile() as feed:
+    with process.scratch() as feed:
         if isinstance(scope, Committed):
             feed.writelines(
                 os.fsencode(f"{commit}\n") for commit in [*_start(repo, scope), *(f"^{tip}" for tip in scope.known)]
@@ -309,7 +308,7 @@ def walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[str
     one in the middle does not end the walk."""
     if not tips and not options:
         return
-    with tempfile.TemporaryFile() as feed:
+    with process.scratch() as feed:
         feed.writelines(os.fsencode(f"{tip}\n") for tip in tips)
         feed.seek(0)
         argv = repo.argv("rev-list", "--topo-order", "--timestamp", "--parents", "--stdin", *options)

@@ -6,7 +6,6 @@ commits alone, children first, hands down to each the refs that reach it, as the
 """
 
 import os
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,7 +69,7 @@ def _tips(repo: Repo) -> dict[str, str]:
 def _differences(repo: Repo, tips: Collection[str]) -> Iterator[Iterator[tuple[str, tuple[str, bytes]]]]:
     """(blob, (commit, path)) of each regular file on the new side of a commit's difference from each of its parents."""
     how = [option for option in history.DIFF_TREE if option != "--no-commit-id"]
-    with tempfile.TemporaryFile() as feed:
+    with process.scratch() as feed:
         feed.writelines(f"{commit}\n".encode() for commit in tips)
         feed.seek(0)
         argvs = [repo.argv("rev-list", "--parents", "--stdin", "--all"), repo.argv(*how)]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from gitlob_rsync.errors import GitlobError
+from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.git import Repo
 
 _STAT = struct.Struct(">10I")  # ctime s, ns; mtime s, ns; dev; ino; mode; uid; gid; size
@@ -28,7 +28,7 @@ def note(repo: Repo, files: Mapping[bytes, tuple[str, os.stat_result | None]]) -
     """
     path = os.path.realpath(repo.index)
     lock = f"{path}.lock"
-    with open(_take(lock), "wb") as output:
+    with writing(lock), open(_take(lock), "wb") as output:
         try:
             with open(path, "rb") as file:
                 content = bytearray(file.read())

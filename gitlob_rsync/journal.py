@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 
 from gitlob_rsync import state
-from gitlob_rsync.errors import ExitCode, GitlobError, signal_of
+from gitlob_rsync.errors import ExitCode, GitlobError, line_of, signal_of
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Location
 from gitlob_rsync.placeholder import Sha, is_sha
@@ -73,7 +73,7 @@ class Note:
         elif isinstance(error, KeyboardInterrupt):
             code, text = 128 + signal_of(error), "interrupted"
         elif isinstance(error, OSError):
-            code = ExitCode.FAILED
+            code, text = ExitCode.FAILED, line_of(error)
         now = time.time()
         run = Run(now, round(now - self._since, 3), code, error=" ".join(text.split()))
         self._write(dict.fromkeys(self._open, run), (), ())

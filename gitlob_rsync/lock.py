@@ -131,10 +131,12 @@ def _take(store: Store, how: int, what: str, wait: float, stack: contextlib.Exit
     at, notes = os.path.join(folder, "lock"), os.path.join(folder, "running")
     known = _acquire(_open(store, at, stack), how, folder, lambda: running(folder), wait)
     if known:
-        if not os.path.isdir(notes):
-            os.makedirs(notes, exist_ok=True)
-            store.sharing.apply(notes)
-        _announce(notes, what, stack)
+        # a full disk must not keep a purge from making room
+        with contextlib.suppress(OSError):
+            if not os.path.isdir(notes):
+                os.makedirs(notes, exist_ok=True)
+                store.sharing.apply(notes)
+            _announce(notes, what, stack)
     return known
 
 
@@ -176,8 +178,12 @@ def _announce(notes: str, what: str, stack: contextlib.ExitStack) -> None:
     note = os.open(new, _FLAGS | os.O_EXCL, 0o666)
     stack.callback(os.close, note)
     fcntl.flock(note, fcntl.LOCK_EX)
-    os.write(note, Job.own(what).note())
-    os.rename(new, at)
+    try:
+        os.write(note, Job.own(what).note())
+        os.rename(new, at)
+    except OSError:
+        _remove(new)
+        raise
     stack.callback(_remove, at)
 
 

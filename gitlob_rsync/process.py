@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Generic, TypeVar
 
-from gitlob_rsync.errors import GitlobError, ToolError, UsageError
+from gitlob_rsync.errors import GitlobError, ToolError, UsageError, line_of, writing
 
 T = TypeVar("T")
 
@@ -85,6 +85,13 @@ def run(
     if done.returncode not in ok:
         raise _describe(argv, done.returncode, done.stderr)
     return done.stdout
+
+
+@contextmanager
+def scratch() -> Iterator[IO[bytes]]:
+    """A temporary file, to be written, and read from its start."""
+    with writing(tempfile.gettempdir()), tempfile.TemporaryFile() as file:
+        yield file
 
 
 @contextmanager
@@ -175,10 +182,8 @@ def _outcome(work: Callable[[], T]) -> tuple[T | None, str, str]:
     """(the result, an expected error's line, an unexpected one's traceback)."""
     try:
         return work(), "", ""
-    except GitlobError as error:
-        return None, error.line(), ""
-    except OSError as error:
-        return None, str(error), ""
+    except (GitlobError, OSError) as error:
+        return None, line_of(error), ""
     except Exception:
         import traceback
 

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from gitlob_rsync import state
-from gitlob_rsync.errors import GitlobError
+from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Location
 from gitlob_rsync.placeholder import Sha, is_sha
@@ -36,16 +36,18 @@ def clone_name(repo: Repo) -> str:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         beside = f"{path}.{os.getpid()}"
-        with open(beside, "w", encoding="ascii") as file:
-            file.write(os.urandom(16).hex())
         try:
-            os.link(beside, path)
-        except FileExistsError:  # another run was quicker
-            pass
-        except OSError:  # a file system without hard links
-            os.replace(beside, path)
-        with suppress(FileNotFoundError):
-            os.unlink(beside)
+            with writing(path), open(beside, "w", encoding="ascii") as file:
+                file.write(os.urandom(16).hex())
+            try:
+                os.link(beside, path)
+            except FileExistsError:  # another run was quicker
+                pass
+            except OSError:  # a file system without hard links
+                os.replace(beside, path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(beside)
         return clone_name(repo)
     who = f"{socket.gethostname()}\0{repo.common_dir}\0{number}".encode(errors="surrogateescape")
     return hashlib.sha1(who, usedforsecurity=False).hexdigest()[:24]

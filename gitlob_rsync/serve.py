@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import IO
 
 from gitlob_rsync import pktline
-from gitlob_rsync.errors import GitlobError
+from gitlob_rsync.errors import GitlobError, line_of, writing
 from gitlob_rsync.filter import Filter, split_placeholder
 from gitlob_rsync.pktline import ProtocolError
 from gitlob_rsync.placeholder import Sha
@@ -66,8 +66,10 @@ class Supply:
         if self._source.download and not self._failure:
             try:
                 self._source.download(sorted(shas))
-            except (GitlobError, OSError) as error:
+            except GitlobError as error:
                 self._failure = str(error)
+            except OSError as error:
+                self._failure = line_of(error)
 
     def load(self, sha: Sha) -> Iterable[bytes] | None:
         """The content, if it is here by now; None, and one file more that waits, where it is not."""
@@ -146,7 +148,7 @@ class Server:
         except (GitlobError, OSError) as error:
             for _ in blocks:  # git reads no answer before it has sent everything
                 pass
-            self.errors.append(str(error))
+            self.errors.append(line_of(error))
             pktline.write_lines(self._output, b"status=error")
         else:
             self._send([stands_for])
@@ -162,7 +164,7 @@ class Server:
             # too late to send something else: git drops what it got
             self._output.write(pktline.FLUSH)
             pktline.write_lines(self._output, b"status=error")
-            self.errors.append(str(error))
+            self.errors.append(line_of(error))
             return
         self._output.write(pktline.FLUSH)
 
@@ -208,10 +210,15 @@ class Server:
 
 def _spooled(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     """Content that is no placeholder, as it came: git sends all of it before it reads any."""
-    with tempfile.SpooledTemporaryFile(_SPOOL) as spool:
+    with writing(tempfile.gettempdir()), tempfile.SpooledTemporaryFile(_SPOOL) as spool:
         spool.write(start)
-        for block in rest:
-            spool.write(block)
+        try:
+            for block in rest:
+                spool.write(block)
+        except OSError:
+            for _ in rest:
+                pass
+            raise
         spool.seek(0)
         while block := spool.read(_SPOOL):
             yield block

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import islice
 
+from gitlob_rsync.errors import writing
 from gitlob_rsync.layout import CHUNK, EMPTY, FILE_NAME, META, Meta, file_name
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store import Store, read_file, read_meta
@@ -182,7 +183,7 @@ class Staging:
         at = self.at(meta.sha, META)
         with suppress(FileNotFoundError):
             os.unlink(at)
-        with open(at, "xb", buffering=0) as file:
+        with writing(at), open(at, "xb", buffering=0) as file:
             file.write(meta.encode())
 
     def admit(self, meta: Meta) -> None:

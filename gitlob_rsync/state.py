@@ -9,6 +9,7 @@ import os
 import stat
 from contextlib import suppress
 
+from gitlob_rsync.errors import writing
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Location
 
@@ -41,7 +42,7 @@ def write(path: str, said: dict[str, object]) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     beside = f"{path}.{os.getpid()}"
     try:
-        with open(beside, "w", encoding="ascii") as file:
+        with writing(path), open(beside, "w", encoding="ascii") as file:
             json.dump(said, file)
         os.replace(beside, path)
     except BaseException:

@@ -10,7 +10,7 @@ from gitlob_rsync.age import DAY
 from gitlob_rsync.branches import Branch, Tip
 from gitlob_rsync.census import Census
 from gitlob_rsync.config import Remote, Settings
-from gitlob_rsync.errors import GitlobError, UsageError
+from gitlob_rsync.errors import GitlobError, UsageError, line_of
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed
 from gitlob_rsync.install import Filter
@@ -139,7 +139,7 @@ def _noting(status: Status, part: str) -> Iterator[None]:
     except UsageError:
         raise
     except (GitlobError, OSError) as error:
-        status.errors[part] = error.line() if isinstance(error, GitlobError) else str(error)
+        status.errors[part] = line_of(error)
 
 
 def _count(stores: Stores) -> tuple[Census, Census | None]:

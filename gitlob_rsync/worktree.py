@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from gitlob_rsync import git, index, partial, placeholder, process, roots
-from gitlob_rsync.errors import GitlobError, UsageError
+from gitlob_rsync.errors import GitlobError, UsageError, writing
 from gitlob_rsync.git import Repo
 from gitlob_rsync.layout import EMPTY, Meta
 from gitlob_rsync.placeholder import Sha
@@ -231,6 +231,7 @@ class _Tree:
 
     def __init__(self, top: str, staging: Staging | None) -> None:
         self._stack = ExitStack()
+        self._top_path, self._staging_path = top, staging.path if staging else top
         self._top = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._stack.callback(os.close, self._top)
         self._staging = os.open(staging.path, _FOLDER) if staging else None
@@ -284,11 +285,13 @@ class _Tree:
         folder, name = self.parent(path, make=seen is None)
         if self._staging is not None and os.fstat(self._staging).st_dev == os.fstat(folder).st_dev:
             try:
-                return _replace(self._staging, folder, name, seen, content(), mode)
+                with writing(self._staging_path):
+                    return _replace(self._staging, folder, name, seen, content(), mode)
             except OSError as error:
                 if error.errno != errno.EXDEV:  # one file system, mounted twice
                     raise
-        return _replace(folder, folder, name, seen, content(), mode)
+        with writing(os.path.join(self._top_path, os.fsdecode(path))):
+            return _replace(folder, folder, name, seen, content(), mode)
 
 
 def _replace(

@@ -5,10 +5,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from gitlob_rsync import __version__, age
-from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted, printable, signal_of
+from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted, line_of, printable, signal_of, writing
 from gitlob_rsync.placeholder import Sha
 
 EXIT_CODES = """\
@@ -99,20 +99,23 @@ def guard(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str
             signal.signal(number, _interrupt)
     sys.unraisablehook = _interrupt_again
     try:
-        code = main(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-        return code
+        with writing("standard output"):  # what is written elsewhere names its place
+            code = main(sys.argv[1:] if argv is None else argv)
+            sys.stdout.flush()
+            return code
     except GitlobError as error:
         return _fail(program, error.line(), error.exit_code)
     except KeyboardInterrupt as error:
         return _fail(program, Interrupted.LINE, 128 + signal_of(error))
     except BrokenPipeError:
-        # the reader of our answer had enough: nothing more can be printed, also not at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)  # the reader of our answer had enough
         return ExitCode.FAILED
     except OSError as error:
-        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-        return _fail(program, f"{where}: {error.strerror}" if where else str(error), ExitCode.FAILED)
+        try:
+            sys.stdout.flush()
+        except OSError:  # our answer cannot be written: also not at exit
+            _give_up(sys.stdout)
+        return _fail(program, line_of(error), ExitCode.FAILED)
     except Exception:
         return _fail(program, f"this is a bug; the traceback is in {_log_crash()}", ExitCode.BUG)
 
@@ -134,9 +137,16 @@ def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
 def _fail(program: str, line: str, code: int) -> int:
     try:
         print(f"{program}: {printable(line)}", file=sys.stderr, flush=True)
-    except (BrokenPipeError, ValueError):
+    except ValueError:
         pass
+    except OSError:
+        _give_up(sys.stderr)
     return code
+
+
+def _give_up(stream: IO[str]) -> None:
+    """Nothing more can be printed to a stream, also not at exit, which would end with a code of Python's own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def text(path: bytes) -> str:

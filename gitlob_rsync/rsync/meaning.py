@@ -16,14 +16,20 @@ class BrokenOff(RemoteError):
     """The remote cannot be reached, or was and is not any more: the same again may go well."""
 
 
-def failure(location: Location, ended: Ended) -> GitlobError:
-    """What an exit code and rsync's own words mean (rsync(1), "EXIT VALUES", and experiment)."""
+def no_room(ended: Ended) -> bool:
+    """Whether a disk is full."""
+    return bool(re.search("No space left|Disk quota exceeded", ended.stderr))
+
+
+def failure(location: Location, ended: Ended, into: str = "") -> GitlobError:
+    """What an exit code and rsync's own words mean (rsync(1), "EXIT VALUES", and experiment). `into`: the folder of ours
+    that was written into."""
     said = gist(ended.stderr)
     text = ended.stderr
     where = str(location)
     again = "run it again: it resumes"
-    if "No space left" in text or "Disk quota exceeded" in text:
-        return ToolError(f"{where}: no space left: {said}", again)
+    if no_room(ended):
+        return ToolError(f"{into or where}: no space left: {said}", f"make room there, and {again}")
     if re.search(r"Permission denied \([a-z,-]+\)", text):
         return RemoteError(f"{where}: ssh was not let in: {said}", "load a key into ssh-agent or see ~/.ssh/config")
     if "Host key verification failed" in text:

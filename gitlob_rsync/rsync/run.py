@@ -40,7 +40,7 @@ def run(
     It is stopped when it reports nothing for `patience` seconds: its own timeout does not fire on a pull whose sender
     froze, because keep-alives count.
     """
-    with tempfile.TemporaryFile() as feed, tempfile.TemporaryFile() as errors:
+    with process.scratch() as feed, tempfile.TemporaryFile() as errors:
         feed.writelines(name.encode() + b"\0" for name in names)
         feed.seek(0)
         return _supervise(argv, feed, errors, meter, patience, umask, arrived)

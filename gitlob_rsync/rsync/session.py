@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gitlob_rsync import process
-from gitlob_rsync.errors import ToolError
+from gitlob_rsync.errors import ToolError, writing
 from gitlob_rsync.layout import EMPTY, META, NAME, name
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import flags
-from gitlob_rsync.rsync.meaning import BrokenOff, failure, gist, lacks_root, telling
+from gitlob_rsync.rsync.meaning import BrokenOff, failure, gist, lacks_root, no_room, telling
 from gitlob_rsync.rsync.reports import Item
 from gitlob_rsync.rsync.run import Ended, run
 from gitlob_rsync.store import check_folders
@@ -81,7 +81,8 @@ class Session:
         if not any(os.path.basename(word) == "ssh" for word in own.split()):
             options = options[-2:] if self.location.port is not None else []
         script = Path(self._scratch, "ssh")
-        script.write_bytes(os.fsencode(f'{own} {shlex.join(options)} "$@"\n'))
+        with writing(self._scratch):
+            script.write_bytes(os.fsencode(f'{own} {shlex.join(options)} "$@"\n'))
         return shlex.join(["/bin/sh", str(script)])
 
     def fetch(
@@ -98,8 +99,8 @@ class Session:
             lambda: flags.fetch_args(self._version, self._lacking, partial), source, into + "/", names,
             watched=True, arrived=arrived,
         )  # fmt: skip
-        if ended.code not in (0, 23, 24):
-            raise failure(self.location, ended)
+        if ended.code not in (0, 23, 24) or (ended.code == 23 and no_room(ended)):
+            raise failure(self.location, ended, into)
         if ended.code == 23 and not ended.items:
             self.sizes([name(EMPTY, META)])  # tells a store that lacks all of it from a place where no store is
         if ended.code == 23 and telling(ended.stderr):
@@ -181,7 +182,8 @@ class Session:
         top = tempfile.mkdtemp(dir=self._scratch)
         at = os.path.join(top, flags.ASIDE, file)
         os.makedirs(os.path.dirname(at))
-        Path(at).write_bytes(content)
+        with writing(self._scratch):
+            Path(at).write_bytes(content)
         self.send([f"{flags.ASIDE}/{file}"], top, anew=True)
 
     def aside(self, folder: str) -> list[Item]:
