@@ -74,7 +74,9 @@ def purge(repo: Repo, session: Session, remote: Remote, grace: float, *, dry_run
         with suppress(GitlobError):  # what the first error says is what has to be mended
             trash = _trash(session)
             _restore(session, trash, _needed(session)[1], {item.name for item in session.listing()})
-        raise GitlobError(f"{remote}: not all could be moved: {error}", error.hint) from None
+        failed = GitlobError(f"{remote}: not all could be moved: {error}", error.hint)
+        failed.exit_code = error.exit_code
+        raise failed from None
     # A clone that published its list meanwhile may have found there still what went. The trash is listed first: what
     # comes into it later is not touched, and whoever publishes later finds it gone, and sends it.
     trash = _trash(session)
