@@ -491,7 +491,8 @@ class Session:
             heard = _Heard()
             said = ""
             try:
-                if self._listen(reports, self._options.timeout if watched else None, arrived, heard):
+                patience = self._options.timeout if watched else math.inf
+                if self._listen(reports, running, patience, arrived, heard):
                     running.wait()
                     code = running.exit_code
                 else:
@@ -506,15 +507,22 @@ class Session:
         return _Ended(code, heard.items, said or _told(errors), heard.moved)
 
     def _listen(
-        self, reports: IO[bytes], patience: int | None, arrived: Callable[[str], None] | None, heard: _Heard
+        self, reports: IO[bytes], running: Any, patience: float, arrived: Callable[[str], None] | None, heard: _Heard
     ) -> bool:
-        """To the end; False where nothing came for `patience` seconds."""
+        """To the end; False where nothing came for `patience` seconds. An rsync that was killed leaves its receiver behind,
+        which waits with the reports open, and says no more."""
         items = heard.items
         rest = b""
+        heard_at = time.monotonic()
         while True:
-            ready, _, _ = select.select([reports], [], [], patience)
+            ready, _, _ = select.select([reports], [], [], min(patience, 1))
             if not ready:
-                return False
+                if not running.is_alive():
+                    return True
+                if time.monotonic() - heard_at >= patience:
+                    return False
+                continue
+            heard_at = time.monotonic()
             block = reports.read(1 << 16)
             *lines, rest = re.split(rb"[\r\n]", rest + block)
             for line in lines:
