@@ -22,6 +22,8 @@ from gitlob_rsync.rsync import Item, Session
 from gitlob_rsync.store import META, NAME
 
 TRASH = "trash"
+_LEAST_LEFT_OVER = 24 * 3600
+"""Seconds after which nobody can be writing a file any more that has not got its name."""
 _LEAST_IN_TRASH = 3600
 """Seconds for which nothing is emptied, whatever the grace time: another purge may be moving into the trash now, and have
 to bring back of it."""
@@ -59,7 +61,9 @@ def purge(repo: Repo, session: Session, remote: Remote, grace: float, *, dry_run
     lists, needed = _needed(session)
     if dry_run:
         needed |= history.references(repo, Committed()).keys()
-    content = _by_binary(session.listing())
+    named, left_over = session.listing_with_left_over()
+    content = _by_binary(named)
+    unnamed = {item.name for item in left_over if now - item.changed >= max(grace, _LEAST_LEFT_OVER)}
 
     def is_old(items: list[Item]) -> bool:
         return now - max(item.changed for item in items) >= grace
@@ -68,8 +72,8 @@ def purge(repo: Repo, session: Session, remote: Remote, grace: float, *, dry_run
     stamp = time.strftime(_STAMP, time.gmtime(now))
     kept = {item.name for sha, items in content.items() if sha not in going for item in items}
     try:
-        if going and not dry_run:
-            kept = _discard(session, going, f"{TRASH}/{stamp}")
+        if (going or unnamed) and not dry_run:
+            kept = _discard(session, going, unnamed, f"{TRASH}/{stamp}")
     except GitlobError as error:
         with suppress(GitlobError):  # what the first error says is what has to be mended
             trash = _trash(session)
@@ -115,12 +119,13 @@ def _publish_own(repo: Repo, session: Session, remote: Remote) -> float:
     return written[0].changed
 
 
-def _discard(session: Session, going: Mapping[Sha, list[Item]], trash: str) -> set[str]:
+def _discard(session: Session, going: Mapping[Sha, list[Item]], unnamed: set[str], trash: str) -> set[str]:
     """Move binaries into the trash, their metas first, so that what is left of a run that was killed is not taken for
-    whole; returns the names of what is in the store still. Raises GitlobError where something could not be moved."""
+    whole, and with the rest what is `unnamed`; returns the names of what is in the store still. Raises GitlobError where
+    something could not be moved."""
     names = {item.name for items in going.values() for item in items}
     metas = {name for name in names if name.endswith(META)}
-    for some in (metas, names - metas):
+    for some in (metas, (names - metas) | unnamed):
         if some:
             session.discard(some, trash)
     there = {item.name for item in session.listing()}

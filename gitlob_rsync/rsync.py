@@ -170,14 +170,18 @@ def look_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[str]:
     return ["--dry-run", *_FILES, "--ignore-missing-args", *known(version, lacking, "--trust-sender")]
 
 
-def list_args() -> list[str]:
+def list_args(left_over: bool = False) -> list[str]:
     hex3 = "[0-9a-f]" * 3
     kept = [f"/{hex3}/", f"/{hex3}/{hex3}/", f"/{hex3}/{hex3}/[0-9a-f]*_meta", f"/{hex3}/{hex3}/[0-9a-f]*_[0-9]*"]
+    if left_over:
+        kept += [f"/{hex3}/{hex3}/.[0-9a-f]*.??????", f"/{ASIDE}/", f"/{ASIDE}/*/", f"/{ASIDE}/*/.[0-9a-f]*.??????"]
     return ["--dry-run", "--recursive", "--no-h", _FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
 
 
 ASIDE = "gitlob"
 """Ours at a remote store, beside the content: no folder of that can have this name."""
+_LEFT_OVER = re.compile(rf"(...)/(...)/\.\1\2[0-9a-f]{{34}}_(meta|\d+)\.\w{{6}}|{ASIDE}/[a-z]+/\.[0-9a-f]+\.\w{{6}}")
+"""What rsync calls a file that it still writes. Where it is killed, nobody comes back for it."""
 
 
 def aside_args(folder: str) -> list[str]:
@@ -327,6 +331,14 @@ class Session:
     def listing(self) -> list[Item]:
         """All files of the remote store that have a store's names."""
         return [item for item in self._list(list_args) if NAME.match(item.name)]
+
+    def listing_with_left_over(self) -> tuple[list[Item], list[Item]]:
+        """The same, and what is there of files that an rsync did not come to name; some it may be writing now."""
+        found = self._list(lambda: list_args(left_over=True))
+        return (
+            [item for item in found if NAME.match(item.name)],
+            [item for item in found if _LEFT_OVER.fullmatch(item.name)],
+        )
 
     def _list(self, args: Callable[[], list[str]], below: str = "") -> list[Item]:
         empty = tempfile.mkdtemp(dir=self._scratch)
