@@ -527,7 +527,7 @@ class Session:
         rest = b""
         heard_at = time.monotonic()
         while True:
-            ready, _, _ = select.select([reports], [], [], min(patience, 1))
+            ready, _, _ = select.select([reports], [], [], min(patience, 0.5))
             if not ready:
                 if not running.is_alive():
                     return True

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import select
 import signal
 import struct
@@ -77,6 +78,17 @@ class Ended:
     seen: dict[str, list[int]]
 
 
+@dataclass(frozen=True)
+class Kill:
+    """Who is killed: the first of this role, or one of the first, that is at work after so many events. `within`: one of
+    our programs, after so many things that it did to files itself."""
+
+    role: str
+    after: int
+    rng: random.Random
+    within: bool = False
+
+
 class Crowd:
     """The processes of a test: those that have its TMPDIR, and what a server runs for it."""
 
@@ -118,17 +130,20 @@ class Crowd:
             return "rsync --version"
         return "the child of rsync" if _comm(parent) == "rsync" else "rsync"
 
-    def run(
-        self, argv: Sequence[str], cwd: Path, folders: Sequence[Path], kill: tuple[str, int] | None = None
-    ) -> Ended:
-        """Run a command to its end. `kill`: the role of who is killed, at the first moment after so many events in
-        `folders` at which there is one."""
+    def run(self, argv: Sequence[str], cwd: Path, folders: Sequence[Path], kill: Kill | None = None) -> Ended:
+        """Run a command to its end, or to that of a `kill`; events are those in `folders`."""
         errors = self._tmp_path / "stderr"
         killed = False
+        mark = self._tmp_path / "killed"
+        mark.unlink(missing_ok=True)
+        env = dict(os.environ)
+        if kill and kill.within:
+            env["GITLOB_KILLED"] = f"{kill.role}:{kill.after}:{mark}"
+            env["PYTHONPATH"] = f"{Path(__file__).parent}:{env['PYTHONPATH']}"
         seen: dict[str, list[int]] = {}
         with Events(folders) as events, errors.open("wb") as stderr:
             process = subprocess.Popen(
-                argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+                argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
             )
             end = time.monotonic() + SECONDS
             while process.poll() is None:
@@ -137,16 +152,16 @@ class Crowd:
                 if not kill:
                     for _, role in self.alive():
                         seen.setdefault(role, []).append(events.count)
-                elif not killed and events.count >= kill[1]:
-                    killed = self._kill(kill[0])
-        return Ended(process.returncode, errors.read_text(), killed, seen)
+                elif not (kill.within or killed) and events.count >= kill.after:
+                    killed = self._kill(kill.role, kill.rng)
+        return Ended(process.returncode, errors.read_text(), killed or mark.exists(), seen)
 
-    def _kill(self, role: str) -> bool:
-        for pid, found in self.alive():
-            if found == role:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                    return True
+    def _kill(self, role: str, rng: random.Random) -> bool:
+        """Kill one of a role, if there is one: at the receiving side rsync is two."""
+        if pids := [pid for pid, found in self.alive() if found == role]:
+            with suppress(ProcessLookupError):
+                os.kill(rng.choice(pids), signal.SIGKILL)
+                return True
         return False
 
     def settle(self) -> None:

@@ -1,5 +1,6 @@
 """What can be killed: each thing that moves binaries, the state it starts from, and what must be true afterwards."""
 
+import os
 import random
 import re
 import shutil
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.conftest import Work
-from tests.faults.killing import Crowd, Ended
+from tests.faults.killing import Crowd, Ended, Kill
 from tests.faults.kit import intact, sound
 from tests.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
 from tests.test_kill import link_into
@@ -32,6 +33,8 @@ CONFIG = """\
 """
 """The machine does not crash here; a connection that breaks is not tried again, so that a kill is felt; a transfer takes
 long enough to be met on its way; and git knows the files of a repository that was copied."""
+UNNAMED = re.compile(r"\.([0-9a-f]{40}_(meta|\d+)|[0-9a-f]{24})\.\w{6}")
+"""What rsync calls a file that it still writes."""
 OURS = re.compile(
     r"(gitlob/trash/\d{8}T\d{6}Z/)?[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{40}_(meta|\d+)|gitlob/lists/[0-9a-f]{24}"
 )
@@ -108,15 +111,26 @@ class Scene:
         self.work.git("status", "--porcelain")
         self.after_the_kill(role, ended)
 
-    def check_end(self) -> None:
+    def check_end(self, role: str) -> None:
         """All is done, and nothing is left of what was killed."""
         sound(*self.stores)
         self.at_the_end()
         assert not self.work.staging
+        self.sweep(role)
         for store in self.stores:
             for at in store.rglob("*"):
                 is_left = ".rsync-partial" in at.name if at.is_dir() else not OURS.fullmatch(str(at.relative_to(store)))
                 assert not is_left, f"{at} is left"
+
+    def sweep(self, role: str) -> None:
+        """What a killed rsync was writing into a remote store stays there, until that store is purged."""
+        found = [at for at in self.place.folder.rglob(".*") if UNNAMED.fullmatch(at.name) and "trash" not in at.parts]
+        if role in ("the far rsync", "the child of rsync") and found:
+            for at in found:
+                os.utime(at, (ago(2), ago(2)))
+            self.work.run("gitlob-purge", "-q", "--remote-store")
+            assert not any(at.exists() for at in found)
+            shutil.rmtree(self.place.folder / "gitlob" / "trash")
 
     def repository(self, files: Files, *, have: bool) -> Work:
         work = repository(self.tmp_path / "work", self.place.location, dict(files), have=have, config=self.config)
@@ -251,7 +265,7 @@ class FixUp(Checkout):
 
     def prepare(self) -> Work:
         work = super().prepare()
-        done = self.crowd.run(Checkout.argv, work.path, [work.path], kill=("rsync", 0))
+        done = self.crowd.run(Checkout.argv, work.path, [work.path], kill=Kill("rsync", 0, random.Random(0)))
         assert done.killed and done.code == 0
         assert any(work.read(name) == placeholder(content) for name, content in FILES.items())
         return work

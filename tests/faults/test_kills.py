@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.killing import OURS, Crowd, Ended
+from tests.faults.killing import OURS, Crowd, Ended, Kill
 from tests.faults.kit import dice, ended, fault, times
 from tests.faults.scenes import Add, Checkout, CheckoutHere, FixUp, Pull, Purge, Push, RemotePurge, Scene
 from tests.test_transfer import make_place
@@ -19,23 +19,29 @@ DAEMON = ("the far rsync",)
 PATH = ("the child of rsync",)
 SYNC = ("gitlob-sync", "rsync", "git")
 CHECKOUT = ("git", "gitlob-filter", "rsync")
+ALL = [
+    # what, where, who dies, how often: usually, and in make torture
+    (Push, "path", (*SYNC, *PATH), 3, 18),
+    (Push, "ssh", (*SYNC, *SSH), 0, 15),
+    (Push, "daemon root", (*SYNC, *DAEMON), 1, 20),
+    (Pull, "path", (*SYNC, *PATH), 3, 18),
+    (Pull, "ssh", (*SYNC, *SSH), 0, 15),
+    (Pull, "daemon root", (*SYNC, *DAEMON), 0, 16),
+    (Add, "path", ("git", "gitlob-filter"), 8, 30),
+    (CheckoutHere, "path", ("git", "gitlob-filter"), 4, 24),
+    (Checkout, "path", (*CHECKOUT, *PATH), 0, 18),
+    (Checkout, "ssh", (*CHECKOUT, *SSH), 1, 15),
+    (FixUp, "path", (*SYNC, *PATH), 1, 18),
+    (Purge, "path", ("gitlob-purge", "rsync", "git", *PATH), 0, 20),
+    (Purge, "path, shared", ("gitlob-purge", "git"), 3, 16),
+    (RemotePurge, "path", ("gitlob-purge", "rsync", *PATH), 1, 15),
+    (RemotePurge, "ssh", ("gitlob-purge", "rsync", *SSH), 0, 8),
+    (RemotePurge, "daemon root", ("gitlob-purge", "rsync", *DAEMON), 0, 9),
+]
 KILLS = [
-    (Push, "path", (*SYNC, *PATH)),
-    (Push, "ssh", (*SYNC, *SSH)),
-    (Push, "daemon root", (*SYNC, *DAEMON)),
-    (Pull, "path", (*SYNC, *PATH)),
-    (Pull, "ssh", (*SYNC, *SSH)),
-    (Pull, "daemon root", (*SYNC, *DAEMON)),
-    (Add, "path", ("git", "gitlob-filter")),
-    (CheckoutHere, "path", ("git", "gitlob-filter")),
-    (Checkout, "path", (*CHECKOUT, *PATH)),
-    (Checkout, "ssh", (*CHECKOUT, *SSH)),
-    (FixUp, "path", (*SYNC, *PATH)),
-    (Purge, "path", ("gitlob-purge", "rsync", "git", *PATH)),
-    (Purge, "path, shared", ("gitlob-purge", "git")),
-    (RemotePurge, "path", ("gitlob-purge", "rsync", *PATH)),
-    (RemotePurge, "ssh", ("gitlob-purge", "rsync", *SSH)),
-    (RemotePurge, "daemon root", ("gitlob-purge", "rsync", *DAEMON)),
+    pytest.param(kind, where, roles, kills, id=f"{kind.__name__} {where}")
+    for kind, where, roles, usual, torture in ALL
+    if (kills := times(usual, torture))
 ]
 
 
@@ -52,12 +58,11 @@ def crowd(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("kind", "where", "roles"), KILLS, ids=[f"{kind.__name__} {where}" for kind, where, _ in KILLS]
-)
+@pytest.mark.parametrize(("kind", "where", "roles", "kills"), KILLS)
 def test_kills(
-    tmp_path: Path, request: pytest.FixtureRequest, crowd: Crowd, kind: type[Scene], where: str, roles: tuple[str, ...]
-) -> None:
+    tmp_path: Path, request: pytest.FixtureRequest, crowd: Crowd, kind: type[Scene], where: str,
+    roles: tuple[str, ...], kills: int,
+) -> None:  # fmt: skip
     """The moment is drawn from those at which that process was at work when nobody disturbed it."""
     place, _, shared = where.partition(", ")
     scene = kind(tmp_path, make_place(place, request), crowd, bool(shared))
@@ -65,7 +70,7 @@ def test_kills(
     order = rng.sample(roles, len(roles))
     undisturbed = crowd.run(kind.argv, scene.work.path, scene.folders)
     assert undisturbed.code == 0, undisturbed.stderr
-    for number in range(times(2, 18)):
+    for number in range(kills):
         role = order[number % len(order)]
         done = kill(scene, role, rng, undisturbed.seen)
         with fault(f"kill -9 of {role} in a {kind.what}"):
@@ -78,18 +83,19 @@ def test_kills(
                 plain = crowd.run(argv, scene.work.path, scene.folders)
                 assert plain.code == 0, plain.stderr
             crowd.settle()
-            scene.check_end()
+            scene.check_end(role)
 
 
 def kill(scene: Scene, role: str, rng: random.Random, moments: dict[str, list[int]]) -> Ended:
     """Have it done from the start, and kill on the way; again where it came too late."""
+    within = role in OURS and rng.random() < 0.5
+    most = 100
     for _ in range(20):
         scene.begin()
-        done = scene.crowd.run(scene.argv, scene.work.path, scene.folders, (role, rng.choice(moments[role])))
-        import os
-
-        if os.environ.get("SHOW"):
-            print("KILL", scene.what, role, done, flush=True)
+        # one of a few milliseconds may not have been seen
+        after = rng.randrange(most) if within else rng.choice(moments.get(role, [0]))
+        most = max(1, after)
+        done = scene.crowd.run(scene.argv, scene.work.path, scene.folders, Kill(role, after, rng, within))
         if done.killed:
             return done
         scene.crowd.settle()
@@ -99,5 +105,5 @@ def kill(scene: Scene, role: str, rng: random.Random, moments: dict[str, list[in
 def codes(program: str, role: str) -> tuple[int, ...]:
     """How a command may end if another process is killed; 0 where that was done already."""
     if program == "git":
-        return (0, 1, 128) if role in OURS else (0,)
+        return (0, 1, 128) if role in ("git", *OURS) else (0,)
     return (0, 1) if role == "git" else (0, 4)
