@@ -12,7 +12,7 @@ from hashlib import sha1
 
 from gitlob_rsync import age, git, location, lock
 from gitlob_rsync.age import DAY
-from gitlob_rsync.errors import ToolError, UsageError
+from gitlob_rsync.errors import ToolError, ToolKilled, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.gitconfig import Value, parse
 from gitlob_rsync.history import Recent, Window
@@ -201,6 +201,8 @@ def _team_values(repo: Repo) -> list[Value]:
             listing = repo.run("config", "-z", "--list", "--no-includes", "--blob", f"HEAD:{TEAM_FILE}")
         else:
             return []
+    except ToolKilled:
+        raise
     except ToolError as error:
         raise UsageError(f"{TEAM_FILE} cannot be read: {error}", "mend the file") from None
     return list(parse(listing, TEAM_FILE))

@@ -3,6 +3,7 @@
     GitlobError               1  failed
       UsageError              2  wrong usage or configuration; nothing was done
       ToolError               1  git or rsync failed in a way that is not the user's doing
+        ToolKilled          1  a signal ended it, whatever it was asked
       RemoteError             4  the remote cannot be reached or broke off
       lock.Busy               5  another run holds the lock
     KeyboardInterrupt       130  Ctrl-C
@@ -84,6 +85,10 @@ class UsageError(GitlobError):
 
 class ToolError(GitlobError):
     pass
+
+
+class ToolKilled(ToolError):
+    """Nothing is wrong with what it was asked."""
 
 
 class RemoteError(GitlobError):

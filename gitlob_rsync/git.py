@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gitlob_rsync import placeholder, process
-from gitlob_rsync.errors import ToolError, UsageError
+from gitlob_rsync.errors import ToolError, ToolKilled, UsageError
 from gitlob_rsync.placeholder import Sha
 
 OLDEST = (2, 30)
@@ -55,6 +55,8 @@ class Repo:
                  "--git-common-dir", "--show-cdup"],
                 env=env,
             )  # fmt: skip
+        except ToolKilled:
+            raise
         except ToolError as error:
             text = str(error)
             if "not a git repository" in text:

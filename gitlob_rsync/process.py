@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Generic, TypeVar
 
-from gitlob_rsync.errors import GitlobError, ToolError, UsageError, line_of, writing
+from gitlob_rsync.errors import GitlobError, ToolError, ToolKilled, UsageError, line_of, writing
 
 T = TypeVar("T")
 
@@ -69,7 +69,8 @@ def _describe(argv: Sequence[str], code: int, stderr: bytes) -> ToolError:
     told = [line for line in said if line.startswith(("fatal: ", "error: "))] or said  # what follows is git's advice
     verb = next((word for word in argv[1:] if word[:1] != "-" and "=" not in word), "")
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return ToolError(f"{os.path.basename(argv[0])} {verb} failed ({ended}): {told[-1]}")
+    kind = ToolKilled if code < 0 else ToolError
+    return kind(f"{os.path.basename(argv[0])} {verb} failed ({ended}): {told[-1]}")
 
 
 def run(

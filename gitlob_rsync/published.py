@@ -10,19 +10,25 @@ import os
 import re
 import socket
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
-from gitlob_rsync import state
+from gitlob_rsync import lock, state
 from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Location
 from gitlob_rsync.placeholder import Sha, is_sha
+from gitlob_rsync.store import Store
 
 FOLDER = "lists"
 """Where they are at the remote, below what is ours there. The file of a clone is called as the clone (clone_name)."""
 NAME = re.compile(r"[0-9a-f]{24}\Z")
 """What else lies there is no list: rsync writes one under another name, and renames it."""
 _FIRST = "gitlob-rsync list of needed binaries 1"
+
+
+def turn(store: Store, what: str, wait: float) -> AbstractContextManager[None]:
+    """Be the only one who reads and writes what this clone says that it needs. Raises lock.Busy."""
+    return lock.turn(store, "publish", what, wait)
 
 
 def clone_name(repo: Repo) -> str:

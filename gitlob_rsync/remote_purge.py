@@ -20,8 +20,11 @@ from gitlob_rsync.history import Committed
 from gitlob_rsync.layout import META, NAME
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.rsync import Item, Session
+from gitlob_rsync.store import Store
 
 TRASH = "trash"
+_LEAST_LEFT_OVER = 24 * 3600
+"""Seconds after which nobody can be writing a file any more that has not got its name."""
 _LEAST_IN_TRASH = 3600
 """Seconds for which nothing is emptied, whatever the grace time: another purge may be moving into the trash now, and have
 to bring back of it."""
@@ -43,7 +46,9 @@ class RemotePurge:
     emptied: Mapping[Sha, int] = field(default_factory=dict)
 
 
-def purge(repo: Repo, session: Session, remote: Remote, grace: float, *, dry_run: bool = False) -> RemotePurge:
+def purge(
+    repo: Repo, store: Store, session: Session, remote: Remote, grace: float, *, lock_wait: float, dry_run: bool
+) -> RemotePurge:  # fmt: skip
     """Move aside what no list names and what is older than `grace` seconds; with `dry_run` say what would be.
 
     Raises GitlobError, and has changed nothing, where no list is there, one is damaged, or this clone is shallow.
@@ -55,11 +60,17 @@ def purge(repo: Repo, session: Session, remote: Remote, grace: float, *, dry_run
             f"{remote}: no clone has said there what it needs",
             "gitlob-sync --push from each clone; it publishes a list",
         )
-    now = time.time() if dry_run else _publish_own(repo, session, remote)
+    if dry_run:
+        now = time.time()
+    else:
+        with published.turn(store, "a purge of the remote store", lock_wait):
+            now = _publish_own(repo, session, remote)
     lists, needed = _needed(session)
     if dry_run:
         needed |= history.references(repo, Committed()).keys()
-    content = _by_binary(session.listing())
+    named, left_over = session.listing_with_left_over()
+    content = _by_binary(named)
+    unnamed = {item.name for item in left_over if now - item.changed >= max(grace, _LEAST_LEFT_OVER)}
 
     def is_old(items: list[Item]) -> bool:
         return now - max(item.changed for item in items) >= grace
@@ -68,13 +79,15 @@ def purge(repo: Repo, session: Session, remote: Remote, grace: float, *, dry_run
     stamp = time.strftime(_STAMP, time.gmtime(now))
     kept = {item.name for sha, items in content.items() if sha not in going for item in items}
     try:
-        if going and not dry_run:
-            kept = _discard(session, going, f"{TRASH}/{stamp}")
+        if (going or unnamed) and not dry_run:
+            kept = _discard(session, going, unnamed, f"{TRASH}/{stamp}")
     except GitlobError as error:
         with suppress(GitlobError):  # what the first error says is what has to be mended
             trash = _trash(session)
             _restore(session, trash, _needed(session)[1], {item.name for item in session.listing()})
-        raise GitlobError(f"{remote}: not all could be moved: {error}", error.hint) from None
+        failed = GitlobError(f"{remote}: not all could be moved: {error}", error.hint)
+        failed.exit_code = error.exit_code
+        raise failed from None
     # A clone that published its list meanwhile may have found there still what went. The trash is listed first: what
     # comes into it later is not touched, and whoever publishes later finds it gone, and sends it.
     trash = _trash(session)
@@ -113,12 +126,13 @@ def _publish_own(repo: Repo, session: Session, remote: Remote) -> float:
     return written[0].changed
 
 
-def _discard(session: Session, going: Mapping[Sha, list[Item]], trash: str) -> set[str]:
+def _discard(session: Session, going: Mapping[Sha, list[Item]], unnamed: set[str], trash: str) -> set[str]:
     """Move binaries into the trash, their metas first, so that what is left of a run that was killed is not taken for
-    whole; returns the names of what is in the store still. Raises GitlobError where something could not be moved."""
+    whole, and with the rest what is `unnamed`; returns the names of what is in the store still. Raises GitlobError where
+    something could not be moved."""
     names = {item.name for items in going.values() for item in items}
     metas = {name for name in names if name.endswith(META)}
-    for some in (metas, names - metas):
+    for some in (metas, (names - metas) | unnamed):
         if some:
             session.discard(some, trash)
     there = {item.name for item in session.listing()}

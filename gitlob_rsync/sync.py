@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from gitlob_rsync import history, lock, published, record
+from gitlob_rsync import history, published, record
 from gitlob_rsync.config import Remote, Settings, client_name
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
@@ -246,7 +246,7 @@ class Syncer:
 
         Not `known`: whatever was said before counts for nothing. Two pushes at once must not each forget the other's.
         """
-        with lock.turn(self._store, "publish", "a push", self._settings.lock_wait):
+        with published.turn(self._store, "a push", self._settings.lock_wait):
             self._publish_alone(needed, known)
 
     def _publish_alone(self, needed: Collection[Sha], known: bool) -> None:

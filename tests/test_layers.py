@@ -71,7 +71,7 @@ SAME_FLOOR = {
     "state": {"git"},
     "record": {"git", "state"},
     "journal": {"git", "state"},
-    "published": {"git", "state"},
+    "published": {"git", "lock", "state", "store"},
     "census": {"store"},
     "branches": {"git", "process", "roots"},
     "needs": {"git", "history", "partial", "state"},

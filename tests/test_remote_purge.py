@@ -158,6 +158,27 @@ def test_a_later_run_empties_what_was_in_the_trash_for_the_grace_time(place: Pla
     assert check(place.folder) == {sha_of(ONE), sha_of(TWO), sha_of(YOUNG)}
 
 
+def test_what_was_never_named_goes_after_a_day(place: Place, two: tuple[Work, Work]) -> None:
+    """The files of an rsync that was killed there: under names that it gives to what it still writes."""
+    content = chunk(place.folder, ONE)
+    (its_list, _) = lists(place.folder)
+    for beside in (content, its_list):
+        for ending, days in (("aB3dE_", 3.0), ("123456", 0.5)):
+            at = beside.with_name(f".{beside.name}.{ending}")
+            at.write_bytes(b"cut o")
+            os.utime(at, (time.time() - days * DAY,) * 2)
+    before = everything(place.folder)
+    purge(two[0], "-n")
+    assert everything(place.folder) == before
+    purge(two[0])
+    left = {str(at.relative_to(place.folder)) for at in place.folder.rglob(".*") if "trash" not in at.parts}
+    assert left == {str((at.parent / f".{at.name}.123456").relative_to(place.folder)) for at in (content, its_list)}
+    stamped(place.folder, LONG_AGO)
+    purge(two[0])
+    assert not list(place.folder.rglob("*.aB3dE_")), "it goes with the trash"
+    assert check(place.folder) == {sha_of(ONE), sha_of(TWO), sha_of(YOUNG)}
+
+
 def test_what_a_list_names_by_now_is_brought_back(place: Place, two: tuple[Work, Work]) -> None:
     """Even from what is so old that it is emptied in the same run."""
     one, other = two

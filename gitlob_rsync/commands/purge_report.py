@@ -95,7 +95,9 @@ def purge_remote(
 ) -> int:  # fmt: skip
     """Clean a remote store and say what became of it."""
     with Syncer(repo, stores, settings, remote, meter) as syncer:
-        done = remote_purge.purge(repo, syncer.session, remote, grace, dry_run=given.dry_run)
+        done = remote_purge.purge(
+            repo, stores.own, syncer.session, remote, grace, lock_wait=settings.lock_wait, dry_run=given.dry_run
+        )
     groups = {one.name: getattr(done, one.name) for one in fields(RemotePurge) if one.name != "lists"}
     if given.json:
         said = {

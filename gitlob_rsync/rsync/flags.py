@@ -85,14 +85,18 @@ def look_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[str]:
     return ["--dry-run", *_FILES, "--ignore-missing-args", *_known(version, lacking, "--trust-sender")]
 
 
-def list_args() -> list[str]:
+def list_args(left_over: bool = False) -> list[str]:
     hex3 = "[0-9a-f]" * 3
     kept = [f"/{hex3}/", f"/{hex3}/{hex3}/", f"/{hex3}/{hex3}/[0-9a-f]*_meta", f"/{hex3}/{hex3}/[0-9a-f]*_[0-9]*"]
+    if left_over:
+        kept += [f"/{hex3}/{hex3}/.[0-9a-f]*.??????", f"/{ASIDE}/", f"/{ASIDE}/*/", f"/{ASIDE}/*/.[0-9a-f]*.??????"]
     return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
 
 
 ASIDE = "gitlob"
 """Ours at a remote store, beside the content: no folder of that can have this name."""
+LEFT_OVER = re.compile(rf"(...)/(...)/\.\1\2[0-9a-f]{{34}}_(meta|\d+)\.\w{{6}}|{ASIDE}/[a-z]+/\.[0-9a-f]+\.\w{{6}}")
+"""What rsync calls a file that it still writes. Where it is killed, nobody comes back for it."""
 
 
 def aside_args(folder: str) -> list[str]:

@@ -66,7 +66,7 @@ def lacks_root(location: Location, ended: Ended) -> bool:
 def telling(stderr: str) -> list[str]:
     """The lines of rsync's or ssh's words that say what went wrong, and are no mere consequence."""
     lines = (line.strip() for line in stderr.splitlines())
-    consequence = r"rsync error:|rsync: connection unexpectedly closed|Warning:"
+    consequence = r"rsync error:|rsync: connection unexpectedly closed|file has vanished:|Warning:"
     return [line for line in lines if line and not re.match(consequence, line)]
 
 

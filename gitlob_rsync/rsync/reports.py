@@ -15,6 +15,8 @@ FORMAT = "--out-format=%i|%l|%M|%n"
 """What happened, size in bytes, time of the last change, name."""
 _ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d{1,19})\|(\d{4}(?:/\d\d){2}-\d\d(?::\d\d){2})\|(.*)\Z", re.DOTALL)
 _TOTAL = re.compile(rb" *(\d{1,19}) +\d+%")
+_LOOK = 0.5
+"""Seconds of silence after which to see whether rsync is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +46,23 @@ class Heard:
 
 
 def listen(
-    reports: IO[bytes], patience: int | None, arrived: Callable[[str], None] | None, heard: Heard, meter: Meter
-) -> bool:
-    """To the end; False where nothing came for `patience` seconds."""
+    reports: IO[bytes], is_alive: Callable[[], bool], patience: float | None, arrived: Callable[[str], None] | None,
+    heard: Heard, meter: Meter,
+) -> bool:  # fmt: skip
+    """To the end; False where nothing came for `patience` seconds. An rsync that was killed leaves its receiver behind,
+    which waits with the reports open, and says no more."""
     items = heard.items
     rest = b""
+    heard_at = time.monotonic()
     while True:
-        ready, _, _ = select.select([reports], [], [], patience)
+        ready, _, _ = select.select([reports], [], [], min(patience or _LOOK, _LOOK))
         if not ready:
-            return False
+            if not is_alive():
+                return True
+            if patience and time.monotonic() - heard_at >= patience:
+                return False
+            continue
+        heard_at = time.monotonic()
         block = reports.read(1 << 16)
         *lines, rest = re.split(rb"[\r\n]", rest + block)
         for line in lines:

@@ -66,7 +66,7 @@ def _supervise(
         heard = Heard()
         said = ""
         try:
-            if listen(reports, patience, arrived, heard, meter):
+            if listen(reports, running.is_alive, patience, arrived, heard, meter):
                 running.wait()
                 code = running.exit_code
             else:

@@ -168,6 +168,14 @@ class Session:
         """All files of the remote store that have a store's names."""
         return [item for item in self._list(flags.list_args) if NAME.match(item.name)]
 
+    def listing_with_left_over(self) -> tuple[list[Item], list[Item]]:
+        """The same, and what is there of files that an rsync did not come to name; some it may be writing now."""
+        found = self._list(lambda: flags.list_args(left_over=True))
+        return (
+            [item for item in found if NAME.match(item.name)],
+            [item for item in found if flags.LEFT_OVER.fullmatch(item.name)],
+        )
+
     def _list(self, args: Callable[[], list[str]], below: str = "") -> list[Item]:
         empty = tempfile.mkdtemp(dir=self._scratch)
         ended = self._run(args, self._root(below), empty + "/", ())
