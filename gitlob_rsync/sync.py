@@ -201,10 +201,10 @@ class Syncer:
             asked = {sha: parts for sha in large if (parts := staging.lacking(sha, most))}
             names = [name(sha, part) for sha, parts in asked.items() for part in parts]
             moved += self._fetch_files(staging, names, "pull the rest of large ones")
-            # a remote that lies about a size cannot keep us busy: what sent nothing is not asked again
+            # a remote that lies about a size cannot keep us busy: what did not come as promised is not asked for again
             large = [
                 sha for sha, parts in asked.items()
-                if staging.meta(sha) and any(staging.has(sha, part) for part in parts)
+                if staging.meta(sha) and not set(parts) & set(staging.lacking(sha, most))
             ]  # fmt: skip
         return moved
 

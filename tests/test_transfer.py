@@ -597,6 +597,31 @@ def test_a_lie_about_the_size_is_found_out_quickly(tmp_path: Path, handmade: Pat
     assert done.returncode == 3, "it took longer than 10 seconds" if done.returncode == 124 else done.stderr
 
 
+@pytest.mark.parametrize("size", [3, CHUNK + 1, 0])
+def test_a_later_chunk_of_a_wrong_size_is_not_asked_for_again_and_again(
+    tmp_path: Path, handmade: Path, size: int
+) -> None:
+    content = bytes(CHUNK) + b"tail"
+    put(handmade, content)
+    put(handmade, b"good")
+    os.truncate(chunk(handmade, content, 1), size)
+    work = repository(tmp_path / "work", handmade, {"a.bin": content, "good.bin": b"good"}, have=False)
+    done = work.run("timeout", "-s", "INT", "20", "gitlob-sync", "--pull", code=3)
+    assert f"damaged at origin ({handmade}): {sha_of(content)} a.bin" in done.stderr
+    assert check(work.content) == {sha_of(b"good")}
+
+
+@pytest.mark.parametrize("place", ["path", "ssh", "daemon root"], indirect=True)
+def test_a_file_in_the_place_of_a_folder_there_is_no_reason_to_stop(tmp_path: Path, place: Place) -> None:
+    """The default looks for what it cannot push, too."""
+    put(place.folder, b"good")
+    (place.folder / sha_of(b"abc")[:3]).write_bytes(b"x")
+    work = repository(tmp_path / "work", place.location, {"a.bin": b"abc", "good.bin": b"good"}, have=False)
+    done = work.sync(code=3)
+    assert f"missing at origin ({place.location.rstrip('/')}): {sha_of(b'abc')} a.bin" in done.stderr
+    assert check(work.content) == {sha_of(b"good")}
+
+
 def test_what_is_damaged_here_stays_unless_it_is_fetched_again(tmp_path: Path, store: Path) -> None:
     put(store, b"abc")
     work = repository(tmp_path / "work", store, {"a.bin": b"abc"})

@@ -15,8 +15,10 @@ from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync.reports import Heard, Item, listen
 
 _NO_FOLDER = re.compile(
-    rb'change_dir "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}"( \(in .*\))? failed: No such file or directory \(2\)'
+    rb'(change_dir|link_stat) "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}(/[0-9a-f]{40}_(meta|\d+))?"( \(in .*\))? failed: '
+    rb"(No such file or directory \(2\)|Not a directory \(20\))"
 )
+"""A folder of a store is not there, or something else stands in its place."""
 
 
 @dataclass(frozen=True, slots=True)

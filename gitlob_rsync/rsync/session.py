@@ -160,7 +160,8 @@ class Session:
         empty = tempfile.mkdtemp(dir=self._scratch)
         source, names = self._to_read(names)
         ended = self._run(lambda: flags.look_args(self._version, self._lacking), source, empty + "/", names)
-        if ended.code not in (0, 24) or lacks_root(self.location, ended):
+        failed = ended.code not in (0, 24) and (ended.code != 23 or telling(ended.stderr))
+        if failed or lacks_root(self.location, ended):
             raise failure(self.location, ended)
         return ended.sizes()
 
