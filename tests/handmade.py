@@ -56,7 +56,7 @@ def check(root: Path, *, whole: bool = True) -> set[str]:
     found = set()
     parts: dict[str, set[str]] = {}
     for at in root.glob("???/???/*"):
-        if re.fullmatch(r"[0-9a-f]{40}_(meta|\d+)", at.name):
+        if re.fullmatch(r"[0-9a-f]{40}_(meta|0|[1-9]\d*)", at.name):
             sha, _, part = at.name.partition("_")
             assert at.parent == root / sha[:3] / sha[3:6], at
             parts.setdefault(sha, set()).add(part)
