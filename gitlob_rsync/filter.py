@@ -17,6 +17,8 @@ from gitlob_rsync.stores import obtain, share
 
 SMALL = 4 << 20
 """Bytes up to which content is held in memory, to have it hashed before any of it is written."""
+_BRIEF = 1 << 16
+"""Bytes up to which hashing takes no longer than being asked by git once more."""
 
 
 class Filter:
@@ -27,6 +29,7 @@ class Filter:
         self._shared = shared
         self._open = ExitStack()
         self._staging: Staging | None = None
+        self._sound: set[Sha] = set()
 
     def __enter__(self) -> "Filter":
         return self
@@ -72,12 +75,25 @@ class Filter:
         meta = obtain(sha, self._store, self._shared)
         if not meta:
             return None
+        if sha in self._sound:
+            return self._store.blocks(meta)
         if meta.size > SMALL:
             return self._store.blocks(meta) if self._store.sound(meta) else None
         try:
             return [b"".join(self._store.read(meta))]
         except (Damaged, FileNotFoundError):
             return None
+
+    def takes_long(self, sha: Sha) -> bool:
+        """Whether a binary is here that is better hashed while git asks for others."""
+        meta = obtain(sha, self._store, self._shared)
+        return meta is not None and meta.size > _BRIEF and sha not in self._sound
+
+    def is_sound(self, sha: Sha) -> bool:
+        """Hash a binary that is here, and do not do so again when it is loaded. Another thread may call this."""
+        if sha not in self._sound and (meta := self._store.complete(sha)) and self._store.sound(meta):
+            self._sound.add(sha)
+        return sha in self._sound
 
 
 def split_placeholder(blocks: Iterable[bytes]) -> tuple[Sha | None, bytes, Iterator[bytes]]:

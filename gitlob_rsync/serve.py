@@ -1,8 +1,9 @@
 """git's long-running filter (gitattributes(5), "Long Running Filter Process", version 2): one process for all files of a
 git command, and one download for all binaries that a checkout lacks.
 
-A binary that is here streams from the store. One that is missing is answered `delayed`; when git asks which of these
-have become available, all of them are brought at once, and whatever could not be had is handed over as its placeholder.
+A binary that is here streams from the store. A large one is answered `delayed` first, so that it is hashed while git asks
+for the next ones. One that is missing is answered `delayed` too; when git asks which of these have become available, all
+of them are brought at once, and whatever could not be had is handed over as its placeholder.
 """
 
 import tempfile
@@ -12,6 +13,7 @@ from functools import cached_property
 from typing import IO
 
 from gitlob_rsync import pktline
+from gitlob_rsync.ahead import Ahead
 from gitlob_rsync.errors import GitlobError, line_of, writing
 from gitlob_rsync.filter import Filter, split_placeholder
 from gitlob_rsync.pktline import ProtocolError
@@ -94,6 +96,7 @@ class Server:
         self._output = output
         self._delayed: dict[bytes, tuple[Sha, bytes]] = {}
         self._announced: set[bytes] = set()
+        self._ahead = Ahead(supply.filter.is_sound)
         self.errors: list[str] = []
 
     def serve(self) -> None:
@@ -176,20 +179,27 @@ class Server:
             self._hand_over(sha, start)
         elif sha is None:
             self._send(_spooled(start, rest))
+        elif request.can_delay and self._supply.filter.takes_long(sha):
+            self._delay(request.path, sha, start)
+            self._ahead.begin(request.path, sha)
         elif (content := self._supply.filter.load(sha)) is not None:
             self._send(content)
         elif request.can_delay and self._supply.can_bring:
-            self._delayed[request.path] = (sha, start)
-            self._announced.discard(request.path)
-            pktline.write_lines(self._output, b"status=delayed")
+            self._delay(request.path, sha, start)
         else:
             self._supply.bring([sha])
             self._hand_over(sha, start)
 
+    def _delay(self, path: bytes, sha: Sha, start: bytes) -> None:
+        self._delayed[path] = (sha, start)
+        self._announced.discard(path)
+        pktline.write_lines(self._output, b"status=delayed")
+
     def _list_available(self) -> None:
-        """All of the delayed files at once; none the second time, which tells git that there will be no more."""
-        fresh = [path for path in self._delayed if path not in self._announced]
-        if fresh:
+        """Those of the delayed files that are here, as they are found sound; then all others at once; then none, which
+        tells git that there will be no more."""
+        fresh = [path for path in self._ahead.approved() if path in self._delayed and path not in self._announced]
+        if not fresh and (fresh := [path for path in self._delayed if path not in self._announced]):
             self._supply.bring({sha for sha, _ in self._delayed.values()})
         self._announced.update(fresh)
         for path in fresh:

@@ -35,6 +35,7 @@ FLOORS = [
         "survey",
         "hashing",
         "quarantine",
+        "ahead",
     },
     {
         "purge",

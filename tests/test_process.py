@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Work
 from tests.gitclient import GitClient, content, lines, packet
 from tests.handmade import CHUNK, check, drop, files_of, placeholder, put, shas_in
+from tests.test_transfer import chunk
 
 
 @pytest.fixture
@@ -76,6 +77,77 @@ def test_missing_ones_are_delayed_and_brought_in_one_download(lacking: Work, sto
     code, said = client.end()
     assert code == 0 and said.count("\n") == 1 and "1 file waits" in said and "gitlob-sync --checkout" in said
     assert check(lacking.content) == check(store)
+
+
+LARGE = 100_000
+"""More than what is hashed at once when git asks for it."""
+
+
+def test_a_large_one_that_is_here_is_hashed_while_git_asks_on(lacking: Work, store: Path) -> None:
+    """Those that are here do not wait for the download of the others."""
+    data, other = os.urandom(LARGE), os.urandom(LARGE)
+    for each in (data, other, b"small"):
+        put(lacking.content, each)
+    client = GitClient(lacking.path, "clean", "smudge", "delay")
+    assert client.ask("smudge", "gone.bin", placeholder(b"one"), "can-delay=1").status == "delayed"
+    assert client.ask("smudge", "large.bin", placeholder(data), "can-delay=1").status == "delayed"
+    assert client.ask("smudge", "other.bin", placeholder(other), "can-delay=1").status == "delayed"
+    assert client.ask("smudge", "small.bin", placeholder(b"small"), "can-delay=1").content == b"small"
+    first = client.available()
+    while len(first) < 2:
+        first += client.available()
+    assert sorted(first) == ["large.bin", "other.bin"] and len(shas_in(lacking.content)) == 3
+    assert client.ask("smudge", "large.bin", b"").content == data
+    assert client.available() == ["gone.bin"]
+    assert client.ask("smudge", "other.bin", b"").content == other
+    assert client.ask("smudge", "gone.bin", b"").content == b"one"
+    assert client.available() == []
+    # one git command may check the same out again, and another in its place
+    assert client.ask("smudge", "large.bin", placeholder(data), "can-delay=1").content == data
+    assert client.end() == (0, "")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_large_one_that_is_damaged_here_is_brought_with_the_others(lacking: Work, store: Path, there: bool) -> None:
+    data, fine = os.urandom(LARGE), os.urandom(LARGE)
+    put(lacking.content, data)
+    put(lacking.content, fine)
+    if there:
+        put(store, data)
+    chunk(lacking.content, data).write_bytes(fine)
+    client = GitClient(lacking.path, "clean", "smudge", "delay")
+    for path, binary in (("bad.bin", data), ("gone.bin", b"one"), ("fine.bin", fine)):
+        assert client.ask("smudge", path, placeholder(binary), "can-delay=1").status == "delayed"
+    assert client.available() == ["fine.bin"]
+    assert client.available() == ["bad.bin", "gone.bin"]
+    assert client.ask("smudge", "bad.bin", b"").content == (data if there else placeholder(data))
+    assert client.ask("smudge", "fine.bin", b"").content == fine
+    assert client.ask("smudge", "gone.bin", b"").content == b"one"
+    assert client.available() == []
+    code, said = client.end()
+    assert code == 0 and said.count("\n") == (0 if there else 1)
+
+
+def test_a_large_one_that_cannot_be_read_holds_up_no_other(lacking: Work) -> None:
+    """Its folder turns to a file while git asks on."""
+    data, fine = os.urandom(LARGE), os.urandom(LARGE)
+    put(lacking.content, fine)
+    at = chunk(lacking.content, data)
+    put(lacking.content, data)
+    at.unlink()
+    at.mkdir()
+    client = GitClient(lacking.path, "clean", "smudge", "delay")
+    answers = [
+        client.ask("smudge", path, placeholder(content), "can-delay=1").status
+        for path, content in (("bad.bin", data), ("fine.bin", fine))
+    ]
+    assert answers == ["delayed", "delayed"]
+    assert client.available() == ["fine.bin"]
+    assert client.available() == ["bad.bin"]
+    assert client.ask("smudge", "bad.bin", b"").content == placeholder(data)
+    assert client.ask("smudge", "fine.bin", b"").content == fine
+    assert client.available() == []
+    assert client.end()[0] == 0
 
 
 def test_without_delay_it_is_brought_at_once(lacking: Work) -> None:

@@ -1,0 +1,47 @@
+"""Work for a thread of its own, while git asks for the next file: what is ahead of it, and what is done."""
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from gitlob_rsync.placeholder import Sha
+
+
+class Ahead:
+    """Judges binaries in the order in which it is told of them. What raises counts as no: whoever uses the binary meets the
+    same, where it can be told."""
+
+    def __init__(self, judge: Callable[[Sha], bool]) -> None:
+        self._judge = judge
+        self._todo: SimpleQueue[tuple[bytes, Sha]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[bytes, bool]] = SimpleQueue()
+        self._pending = 0
+        self._thread: threading.Thread | None = None
+
+    def begin(self, path: bytes, sha: Sha) -> None:
+        """Have a binary judged, for a path."""
+        if self._thread is None:
+            # a daemon: who interrupts git does not wait for it
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+        self._pending += 1
+        self._todo.put((path, sha))
+
+    def _work(self) -> None:
+        while True:
+            path, sha = self._todo.get()
+            try:
+                verdict = self._judge(sha)
+            except Exception:
+                verdict = False
+            self._done.put((path, verdict))
+
+    def approved(self) -> list[bytes]:
+        """Paths whose binaries were found good since the last call. Waits for one; none where no more will come."""
+        found: list[bytes] = []
+        while self._pending and not (found and self._done.empty()):
+            path, verdict = self._done.get()
+            self._pending -= 1
+            if verdict:
+                found.append(path)
+        return found
