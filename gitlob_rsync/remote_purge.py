@@ -130,15 +130,17 @@ def _discard(session: Session, going: Mapping[Sha, list[Item]], unnamed: set[str
     """Move binaries into the trash, their metas first, so that what is left of a run that was killed is not taken for
     whole, and with the rest what is `unnamed`; returns the names of what is in the store still. Raises GitlobError where
     something could not be moved."""
-    names = {item.name for items in going.values() for item in items}
+    before = {item.name: item for items in going.values() for item in items}
+    names = before.keys()
     metas = {name for name in names if name.endswith(META)}
     for some in (metas, (names - metas) | unnamed):
         if some:
             session.discard(some, trash)
-    there = {item.name for item in session.listing()}
-    if left := there & names:
+    there = {item.name: item for item in session.listing()}
+    # one that differs was pushed again meanwhile: it is new, and stays
+    if left := {name for name in names if name in there and there[name] == before[name]}:
         raise GitlobError(f"{len(left)} files cannot be moved, {min(left)} among them", "see its permissions")
-    return there
+    return set(there)
 
 
 def _restore(
