@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -233,3 +234,22 @@ def test_what_is_behind_a_link_is_left_alone(on_a_path: tuple[Work, Path], tmp_p
     before = everything(tmp_path / "elsewhere")
     assert purge(work)["moved"]["count"] == 0
     assert everything(tmp_path / "elsewhere") == before
+
+
+def test_what_is_pushed_anew_meanwhile_stays(on_a_path: tuple[Work, Path], tmp_path: Path) -> None:
+    """A push that found it gone sends it before the purge has looked whether all of it went."""
+    work, store = on_a_path
+    put(tmp_path / "of another clone", OLD)
+    shim = tmp_path / "shim" / "rsync"
+    shim.parent.mkdir()
+    shim.write_text(
+        f'#!/bin/sh\n{shutil.which("rsync")} "$@"; code=$?\n'
+        f'case "$*" in *--delete-missing-args*) cp -R "{tmp_path}/of another clone/." "{store}";; esac\nexit $code\n'
+    )
+    shim.chmod(0o755)
+    done = work.run(
+        "gitlob-purge", "--remote-store", "-q", "--grace", "2d", env={"PATH": f"{shim.parent}:{os.environ['PATH']}"}
+    )
+    assert not done.stderr
+    assert sha_of(OLD) in check(store)
+    assert [sha_of(OLD)] == [sha for shas in trash(store).values() for sha in shas]
