@@ -218,6 +218,12 @@ def _fill(
         result.missing.setdefault(one.meta.sha, []).append(path)  # purged, or the folder is gone: either way not filled
     except (_Elsewhere, FileExistsError):
         result.left_alone[path] = "changed while it was being filled in"
+    except PermissionError as error:
+        if os.path.isabs(error.filename or ""):
+            raise
+        # that of a file in an open folder does not say where it is
+        why = f"{tree.shown(path)}: may not be written: {error.strerror}"
+        raise GitlobError(why, "mend the permissions of its folder, and run it again") from None
     else:
         filled[path] = (one.entry.blob, found)
 
@@ -250,6 +256,10 @@ class _Tree:
         if self._folder:
             os.close(self._folder[1])
             self._folder = None
+
+    def shown(self, path: bytes) -> str:
+        """A file's whole path."""
+        return os.path.join(self._top_path, os.fsdecode(path))
 
     def parent(self, path: bytes, *, make: bool = False) -> tuple[int, bytes]:
         """The folder of a file, open until the next call, and the file's name in it.
@@ -290,7 +300,7 @@ class _Tree:
             except OSError as error:
                 if error.errno != errno.EXDEV:  # one file system, mounted twice
                     raise
-        with writing(os.path.join(self._top_path, os.fsdecode(path))):
+        with writing(self.shown(path)):
             return _replace(folder, folder, name, seen, content(), mode)
 
 

@@ -187,6 +187,8 @@ class Add(Scene):
 
     what = "git add"
     argv = ("git", "add", "-A")
+    then = (("git", "add", "-A"), ("git", "add", "--renormalize", "-A"))
+    """A filter that is killed when all is added leaves its folder to the next one."""
 
     def prepare(self) -> Work:
         work = self.repository(BEFORE, have=True)

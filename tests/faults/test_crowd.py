@@ -160,7 +160,7 @@ def test_a_crowd_at_one_store(tmp_path: Path, template: Path, request: pytest.Fi
     if not (template / "git").exists():
         build(template)
     place = make_place(kind, request)
-    for number in range(times(1, 8)):
+    for number in range(times(1, 5)):
         with fault("8 pulls, 4 pushes, 2 purges and git add, at once at one store"):
             crowd = Crowd.make(template, tmp_path / f"{kind}{number}", place, rng)
             for name in ("a", "c", "d"):

@@ -280,9 +280,10 @@ def checked_out(world: World, files: dict[str, bytes]) -> bool:
 
 
 def rooms(rng: random.Random, first: int, spared: bool) -> Iterator[tuple[str, int]]:
-    """None, or some; where there is time for it, every fifth size, from another one on each time."""
+    """The least, and some; where there is time for it, every eighth size, from another one on each time."""
     if TORTURE:
-        yield from ((unit, room) for unit in ("pages", "files") for room in range(rng.randrange(5), MOST, 5))
+        yield ("files", first)
+        yield from ((unit, room) for unit in ("pages", "files") for room in range(first + rng.randrange(8), MOST, 8))
     else:
         yield from (("files", first), ("pages", 0 if spared else rng.randrange(1, 24)))
 

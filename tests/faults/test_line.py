@@ -87,7 +87,7 @@ def through(kind: str, port: int, place: Place, sshd: Sshd, at: Path, monkeypatc
 
 def test_a_line_that_breaks(tmp_path: Path, sshd: Sshd, rsyncd: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = dice("a line that breaks")
-    for number in range(times(5, 60)):
+    for number in range(times(3, 25)):
         kind, command = ("ssh", "daemon")[number % 2], rng.choice(COMMANDS)
         closes, room = rng.random() < 0.5, int(10 ** rng.uniform(0.5, 6.5))
         folder = tmp_path / f"round{number}"
@@ -130,7 +130,7 @@ LOSING = (*COMMANDS, "git add .", "gitlob-purge --grace 0")
 
 def test_permission_is_lost_midway(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     rng = dice("permission is lost midway")
-    for number in range(times(6, 60)):
+    for number in range(times(4, 35)):
         folder, command = tmp_path / f"round{number}", rng.choice(LOSING)
         place = Place(str(tmp_path / "remote"), tmp_path / "remote")
         world = World.make(folder, place, rng, have=command not in READING)
@@ -149,7 +149,8 @@ def test_permission_is_lost_midway(tmp_path: Path, request: pytest.FixtureReques
             code, said = forbidden(world.work, command.split(), victim, moment)
             print("->", code, said.strip())
             if command.startswith("git "):
-                assert code in (0, 1, 128) and "Traceback" not in said, said
+                # git says 255 of a file that it may not replace
+                assert code in (0, 1, 128, 255) and "Traceback" not in said, said
             else:
                 ended(code, said, 0, 1, 2, 3, 4)
             then(world, command)
@@ -184,7 +185,7 @@ def forbidden(work: Work, argv: list[str], victim: Path, moment: int) -> tuple[i
 def test_a_clock_that_jumps(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Times of files that were written before it was set back, or ahead, by a second or by years."""
     rng = dice("a clock that jumps")
-    for number, (folder, place) in enumerate(worlds(tmp_path, request, rng, times(4, 40))):
+    for number, (folder, place) in enumerate(worlds(tmp_path, request, rng, times(3, 25))):
         command = rng.choice([*COMMANDS, "gitlob-purge --grace 1d", "gitlob-purge --grace 0", "gitlob-status"])
         world = World.make(folder, place, rng, have=command not in READING)
         prepare(world, command, rng)
