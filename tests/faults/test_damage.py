@@ -13,7 +13,7 @@ from tests.faults.damage import RESPELT, Left, cut, flip, mend, remove, whole
 from tests.faults.kit import dice, ended, fault, intact, times
 from tests.faults.world import World, worlds
 from tests.handmade import check, placeholder, put, sha_of, shas_in
-from tests.test_transfer import chunk, tree
+from tests.test_transfer import chunk, make_place, tree
 
 
 @pytest.fixture(autouse=True)
