@@ -187,8 +187,6 @@ class Add(Scene):
 
     what = "git add"
     argv = ("git", "add", "-A")
-    then = (("git", "add", "-A"), ("git", "add", "--renormalize", "-A"))
-    """A filter that is killed when all is added leaves its folder to the next one."""
 
     def prepare(self) -> Work:
         work = self.repository(BEFORE, have=True)
@@ -208,6 +206,9 @@ class Add(Scene):
         staged = {name: self.work.git("cat-file", "blob", f":{name}") for name in FILES}
         assert staged == {name: placeholder(content) for name, content in FILES.items()}
         assert {line[1:2] for line in self.work.git("status", "--porcelain").splitlines()} == {b" "}
+        # a filter that is killed when all is added leaves its folder to the next that needs one
+        self.work.write("later.bin", b"later")
+        self.work.git("add", "later.bin")
 
 
 class Checkout(Scene):
