@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Daemon, Sshd, Work, free_port
-from tests.handmade import check, put, sha_of, shas_in
+from tests.handmade import check, placeholder, put, sha_of, shas_in
 from tests.test_rsync import one_line, program
 from tests.test_transfer import Place, chunk, make_place, repository
 
@@ -393,6 +393,21 @@ def test_a_repository_that_may_not_be_written(tmp_path: Path, store: Path) -> No
     git_dir = work.path / ".git"
     line = one_line(locked(git_dir, 0o555, lambda: work.run(*UNPRIVILEGED, "gitlob-sync", "--pull", code=1)))
     assert "Permission denied" in line and str(git_dir) in line
+
+
+def test_a_folder_of_the_working_tree_that_may_not_be_written(tmp_path: Path, store: Path) -> None:
+    put(store, b"abc")
+    work = repository(tmp_path / "work", store, {"deep/a.bin": b"abc"}, have=False)
+    work.git("config", "filter.lob.process", "gitlob-filter process")
+    (work.path / ".git" / "info").mkdir(exist_ok=True)
+    (work.path / ".git" / "info" / "attributes").write_text("*.bin filter=lob\n")
+    work.git("-c", "git-lob.autofetch=false", "reset", "-q", "--hard")
+    deep = work.path / "deep"
+    line = one_line(locked(deep, 0o555, lambda: work.run(*UNPRIVILEGED, "gitlob-sync", "--checkout", code=1)))
+    assert f"{deep}/a.bin: may not be written: Permission denied (mend the permissions" in line
+    assert work.read("deep/a.bin") == placeholder(b"abc")
+    work.sync("--checkout")
+    assert work.read("deep/a.bin") == b"abc"
 
 
 def test_a_local_binary_that_may_not_be_read(tmp_path: Path, store: Path) -> None:
