@@ -1255,7 +1255,7 @@ def test_tracking_twice_adds_nothing(tmp_path: Path) -> None:
             return
         install.add_lines(path, lines)
         content = Path(path).read_bytes()
-        assert content.startswith(before) and content.count(b"filter=lob") == len(set(patterns))
+        assert content.startswith(before) and content.count(b" filter=lob -text -merge\n") == len(set(patterns))
         assert install.untracked(repo, patterns) == (path, [])
 
     track()
