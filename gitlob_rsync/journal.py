@@ -33,6 +33,11 @@ class Run:
     missing: int = 0
     error: str = ""
 
+    @property
+    def interrupted(self) -> bool:
+        """A signal asked it to stop, of whoever was there or of `gitlob-sync --stop`: nothing is wrong."""
+        return self.exit_code > 128
+
 
 @dataclass(frozen=True, slots=True)
 class Log:

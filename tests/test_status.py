@@ -585,6 +585,8 @@ def test_a_sync_that_is_interrupted_is_told(work: Work, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143
     assert status(work)["syncs"][0]["push"]["exit_code"] == 143
+    assert "nas.invalid" not in work.run("gitlob-status", "-q").stderr, "nothing is wrong"
+    assert re.search(r"push +\S.* ago +interrupted$", shown(work), re.MULTILINE)
 
 
 def test_a_sync_that_has_to_wait_too_long_is_told(work: Work) -> None:

@@ -74,7 +74,7 @@ def problems(found: "Status", settings: "Settings") -> Iterator[str]:
         yield f"{name}: {error.line()}"
     for log in found.logs:
         for direction, last in log.runs.items():
-            if last.exit_code not in (ExitCode.DONE, ExitCode.INTERRUPTED):
+            if last.exit_code != ExitCode.DONE and not last.interrupted:
                 why = last.error or f"{last.missing} binaries were missing or damaged"
                 yield f"the last {direction} with {log.location} failed: {why}"
     if found.files and found.files.nowhere:

@@ -155,6 +155,8 @@ def _syncs(logs: Sequence[Log], settings: Settings) -> Iterator[tuple[str, str, 
 
 
 def _result(last: Run) -> str:
+    if last.interrupted:
+        return last.error
     if last.error:
         return f"FAILED ({last.exit_code}): {last.error}"
     moved = f"{_count(last.transferred, 'binary')}, {size_text(last.bytes)} in {last.seconds:.1f} s"
