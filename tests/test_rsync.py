@@ -423,6 +423,39 @@ def test_a_sender_that_freezes_is_given_up(tmp_path: Path, request: pytest.Fixtu
     assert not work.staging
 
 
+@pytest.mark.parametrize(
+    ("command", "told"), [("--push", (45, 55, 60, 65, 75)), ("--pull --complete", (90, 130, 170, 210))]
+)
+def test_a_remote_that_takes_all_and_says_no_more(tmp_path: Path, command: str, told: tuple[int, ...]) -> None:
+    """After so many bytes, of which some are such that rsync's own timeout does not notice: the keep-alives that it sends
+    count. What is said by then may be all."""
+    started = []
+    for number in told:
+        top = tmp_path / str(number)
+        content = os.urandom(100)
+        put(top / "remote", content)
+        work = repository(top / "work", f"nas:{top}/remote", {"b.bin": b"b"})
+        work.git("config", "git-lob.retries", "0")
+        work.git("config", "git-lob.timeout", "2")
+        far = top / "far"
+        program(far, f'shift; sh -c "$*" | (dd bs=1 count={number} 2>&-; cat >/dev/null)')
+        started.append(
+            subprocess.Popen(
+                ["gitlob-sync", *command.split()], cwd=work.path, env={**os.environ, "GIT_SSH_COMMAND": str(far)},
+                stderr=subprocess.PIPE, encoding="utf-8",
+            )
+        )  # fmt: skip
+    try:
+        said = [process.communicate(timeout=60)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    codes = [process.returncode for process in started]
+    assert 4 in codes and set(codes) <= {0, 4}, said
+    wait_until(lambda: not processes(tmp_path), "nothing of it is left", 5)
+    assert sum("sent nothing for 2 seconds" in line for line in said) > 0, said
+
+
 @pytest.mark.parametrize("arguments", [["--push"], ["--pull"], ["--pull", "--complete"]], ids=" ".join)
 def test_a_daemon_that_never_answers_is_given_up(tmp_path: Path, arguments: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:

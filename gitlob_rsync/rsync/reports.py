@@ -45,24 +45,50 @@ class Heard:
     moved: int = 0
 
 
+@dataclass(slots=True)
+class Patience:
+    """For how many `seconds` an rsync may report nothing. Its own timeout does not fire while it waits for a side that is
+    frozen, or for a line that swallows all: the keep-alives that it sends count.
+
+    `read`: how much it has read so far, in bytes; None where nobody tells. One that reports nothing may still be well while
+    that grows, and cannot be called silent where it is unknown. Without `read` reports alone count, for an rsync that
+    reports all the time if all is well: a remote may send keep-alives for ever, and nothing else."""
+
+    seconds: float
+    read: Callable[[], int | None] | None = None
+    _since: float | None = None
+    _had: int | None = None
+
+    def heard(self) -> None:
+        self._since = None
+
+    def is_over(self) -> bool:
+        """To be asked again and again while nothing is heard."""
+        now = time.monotonic()
+        if self._since is not None and now - self._since < self.seconds:
+            return False
+        had, self._had = self._had, self.read() if self.read else 0
+        begun, self._since = self._since is None, now
+        return not begun and had is not None and had == self._had
+
+
 def listen(
-    reports: IO[bytes], is_alive: Callable[[], bool], patience: float | None, arrived: Callable[[str], None] | None,
+    reports: IO[bytes], is_alive: Callable[[], bool], patience: Patience, arrived: Callable[[str], None] | None,
     heard: Heard, meter: Meter,
 ) -> bool:  # fmt: skip
-    """To the end; False where nothing came for `patience` seconds. An rsync that was killed leaves its receiver behind,
-    which waits with the reports open, and says no more."""
+    """To the end; False where patience was over before. An rsync that was killed leaves its receiver behind, which waits
+    with the reports open, and says no more."""
     items = heard.items
     rest = b""
-    heard_at = time.monotonic()
     while True:
-        ready, _, _ = select.select([reports], [], [], min(patience or _LOOK, _LOOK))
+        ready, _, _ = select.select([reports], [], [], _LOOK)
         if not ready:
             if not is_alive():
                 return True
-            if patience and time.monotonic() - heard_at >= patience:
+            if patience.is_over():
                 return False
             continue
-        heard_at = time.monotonic()
+        patience.heard()
         block = reports.read(1 << 16)
         *lines, rest = re.split(rb"[\r\n]", rest + block)
         for line in lines:

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from gitlob_rsync import process
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.rsync.reports import Heard, Item, listen
+from gitlob_rsync.rsync.reports import Heard, Item, Patience, listen
 
 _NO_FOLDER = re.compile(
     rb'(change_dir|link_stat) "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}(/[0-9a-f]{40}_(meta|\d+))?"( \(in .*\))? failed: '
@@ -34,23 +34,22 @@ class Ended:
 
 def run(
     argv: Sequence[str], names: Iterable[str], meter: Meter, *,
-    patience: int | None = None, umask: int | None = None, arrived: Callable[[str], None] | None = None,
+    patience: int, steady: bool = False, umask: int | None = None, arrived: Callable[[str], None] | None = None,
 ) -> Ended:  # fmt: skip
     """Start rsync in a session of its own, give it a list of names, read what it reports, and see to it that nothing of it
     outlives us. `arrived` is told of each file that came while others still come.
 
-    It is stopped when it reports nothing for `patience` seconds: its own timeout does not fire on a pull whose sender
-    froze, because keep-alives count.
+    It is stopped when it is silent for `patience` seconds; `steady`: it reports all the time while all is well.
     """
     with process.scratch() as feed, tempfile.TemporaryFile() as errors:
         feed.writelines(name.encode() + b"\0" for name in names)
         feed.seek(0)
-        return _supervise(argv, feed, errors, meter, patience, umask, arrived)
+        return _supervise(argv, feed, errors, meter, patience, steady, umask, arrived)
 
 
 def _supervise(
     argv: Sequence[str], feed: IO[bytes], errors: IO[bytes], meter: Meter,
-    patience: int | None, umask: int | None, arrived: Callable[[str], None] | None,
+    patience: int, steady: bool, umask: int | None, arrived: Callable[[str], None] | None,
 ) -> Ended:  # fmt: skip
     import sh
 
@@ -67,8 +66,9 @@ def _supervise(
                 )  # fmt: skip
         heard = Heard()
         said = ""
+        silence = Patience(patience, None if steady else lambda: process.bytes_read(running.pid))
         try:
-            if listen(reports, running.is_alive, patience, arrived, heard, meter):
+            if listen(reports, running.is_alive, silence, arrived, heard, meter):
                 running.wait()
                 code = running.exit_code
             else:

@@ -99,7 +99,7 @@ class Session:
         source, names = self._to_read(names, flat=True)
         ended = self._run(
             lambda: flags.fetch_args(self._version, self._lacking, partial), source, into + "/", names,
-            watched=True, arrived=arrived,
+            steady=True, arrived=arrived,
         )  # fmt: skip
         if ended.code not in (0, 23, 24) or (ended.code == 23 and no_room(ended)):
             raise failure(self.location, ended, into)
@@ -208,7 +208,7 @@ class Session:
     def fetch_aside(self, folder: str) -> dict[str, bytes]:
         """The same with their contents: for small files."""
         into = tempfile.mkdtemp(dir=self._scratch)
-        ended = self._run(lambda: flags.aside_args(folder), self._root(), into + "/", (), watched=True)
+        ended = self._run(lambda: flags.aside_args(folder), self._root(), into + "/", (), steady=True)
         if ended.code not in (0, 24):
             raise failure(self.location, ended)
         top = Path(into, flags.ASIDE, folder)
@@ -266,7 +266,7 @@ class Session:
 
     def _run(
         self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
-        *, watched: bool = False, umask: int | None = None, arrived: Callable[[str], None] | None = None,
+        *, steady: bool = False, umask: int | None = None, arrived: Callable[[str], None] | None = None,
     ) -> Ended:  # fmt: skip
         """One rsync; again, after a pause, where a connection broke that had worked. Names that have come then are passed
         over by rsync itself."""
@@ -274,7 +274,7 @@ class Session:
         items: dict[str, Item] = {}
         tries = 0
         while True:
-            ended = self._run_once(args, source, target, names, watched, umask, arrived)
+            ended = self._run_once(args, source, target, names, steady, umask, arrived)
             before = len(items)
             items |= {item.name: item for item in ended.items}
             self._worked |= ended.moved > 0 or bool(ended.items) or ended.code in (0, 23, 24)
@@ -292,16 +292,17 @@ class Session:
 
     def _run_once(
         self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
-        watched: bool, umask: int | None, arrived: Callable[[str], None] | None,
+        steady: bool, umask: int | None, arrived: Callable[[str], None] | None,
     ) -> Ended:  # fmt: skip
         """Again without what the other side does not know."""
         while True:
             limit = [f"--bwlimit={self._options.bwlimit}"] if self._options.bwlimit else []
             reach = flags.transport(self.location, self._version, self._options.timeout, self._ssh)
             given = args()
-            patience = self._options.timeout if watched else None
             argv = [*given, *limit, *reach, "--", source, target]
-            ended = run(argv, names, self._meter, patience=patience, umask=umask, arrived=arrived)
+            ended = run(
+                argv, names, self._meter, patience=self._options.timeout, steady=steady, umask=umask, arrived=arrived
+            )
             refused = flags.refused(given, ended.stderr) if ended.code else set()
             if not refused:
                 return ended

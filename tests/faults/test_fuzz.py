@@ -543,7 +543,7 @@ def listen(said: bytes) -> tuple[list[reports.Item], list[int], list[str]]:
     writer.start()
     try:
         with open(read_end, "rb", buffering=0) as output:
-            assert reports.listen(output, lambda: True, 5, files.append, heard, meter)
+            assert reports.listen(output, lambda: True, reports.Patience(5), files.append, heard, meter)
     finally:
         writer.join()
     assert heard.moved == (meter.seen or [0])[-1]
