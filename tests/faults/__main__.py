@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "torture.md"
-ONE_HALF = ("tests/faults/test_fuzz.py", "tests/faults/test_line.py", "tests/faults/test_damage.py")
+ONE_HALF = ("tests/faults/test_fuzz.py", "tests/faults/test_line.py")
 SIDE_BY_SIDE = ([*ONE_HALF], ["tests/faults", *(f"--ignore={path}" for path in ONE_HALF)])
 
 
