@@ -77,7 +77,8 @@ class Scene:
     def __init__(self, tmp_path: Path, place: Place, crowd: Crowd, shared: bool) -> None:
         self.tmp_path, self.place, self.crowd = tmp_path, place, crowd
         self.shared = tmp_path / "shared"
-        self.config = CONFIG + (f"\tsharedstore = {self.shared}\n".join(["[git-lob]\n", ""]) if shared else "")
+        # an rsync at the remote whose other half was killed may hold the connection, and say nothing, until this is over
+        self.config = f"{CONFIG}[git-lob]\n\ttimeout = 10\n" + (f"\tsharedstore = {self.shared}\n" if shared else "")
         self._tops = [tmp_path / name for name in ("work", "one", "other", "remote", "rsyncd", "shared")]
         for folder in (place.folder, self.shared):
             folder.mkdir(parents=True, exist_ok=True)
