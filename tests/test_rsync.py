@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
 from gitlob_rsync import location
 from gitlob_rsync.rsync import flags
+from gitlob_rsync.rsync.reports import Patience
 from tests.conftest import Sshd, Work, free_port
 from tests.handmade import CHUNK, check, drop, put, sha_of
 from tests.test_kill import processes, wait_until
@@ -558,3 +560,20 @@ def test_the_ssh_command_is_one_for_the_shell(tmp_path: Path, sshd: Sshd, form: 
     work = repository(tmp_path / "work", sshd.location(tmp_path / "remote"), {"a.bin": b"abc"})
     work.sync("--push", env={"GIT_SSH_COMMAND": form.format(sshd.command)})
     assert check(tmp_path / "remote") == {sha_of(b"abc")}
+
+
+@pytest.mark.parametrize(
+    ("read", "over"),
+    [((5, 5), 2), ((5, 6, 7, 7), 6), ((0, 0), 2), ((None, None, None, None), None), ((5, None, None, 5), None)],
+)
+def test_an_rsync_is_silent_only_while_it_reads_nothing(
+    mocker: MockerFixture, read: tuple[int | None, ...], over: int | None
+) -> None:
+    """With a timeout of two seconds, asked each second: after how many it is over. A push that finds all there already
+    reports nothing for long, and all is well."""
+    clock = mocker.patch("gitlob_rsync.rsync.reports.time")
+    patience = Patience(2, mocker.Mock(side_effect=read))
+    answers = []
+    for clock.monotonic.return_value in range(2 * len(read) - 1):
+        answers.append(patience.is_over())
+    assert (answers.index(True) if True in answers else None) == over

@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def shas(*contents: bytes) -> set[str]:
     return {sha_of(content) for content in contents}
 
 
-class Scene:
+class Scene(ABC):
     """Something that is done again and again from the same state on, and is killed each time."""
 
     what: str
@@ -94,14 +95,17 @@ class Scene:
             shutil.rmtree(folder)
         subprocess.run(["cp", "-a", f"{self._pristine}/.", self.tmp_path], check=True)
 
+    @abstractmethod
     def prepare(self) -> Work:
-        raise NotImplementedError
+        """The repository in which it is done, and all that it needs."""
 
+    @abstractmethod
     def after_the_kill(self, role: str, ended: Ended) -> None:
-        raise NotImplementedError
+        """What must be true of this kind as soon as nothing runs any more."""
 
+    @abstractmethod
     def at_the_end(self) -> None:
-        raise NotImplementedError
+        """What must be true of this kind when the next plain run is done."""
 
     @property
     def stores(self) -> list[Path]:
