@@ -1,21 +1,15 @@
-"""The fix-up: placeholder files of the working tree become content, and nothing that the user changed is touched.
+"""The fix-up: placeholder files of the working tree become content, and nothing that the user changed is touched."""
 
-No write leaves the working tree or goes through a link: folders are opened one below the other without following any,
-and a new file takes the old one's place by rename, so that other hard links to the placeholder stay what they were
-(git-lfs wrote through them: CVE-2025-26625).
-"""
-
-import errno
 import hashlib
 import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gitlob_rsync import git, index, partial, placeholder, process, roots
-from gitlob_rsync.errors import GitlobError, UsageError, writing
+from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.layout import EMPTY, Meta
 from gitlob_rsync.placeholder import Sha
@@ -24,11 +18,11 @@ from gitlob_rsync.roots import IndexEntry
 from gitlob_rsync.staging import Staging
 from gitlob_rsync.store import Damaged, Store
 from gitlob_rsync.stores import Stores, obtain
+from gitlob_rsync.tree import Elsewhere, Tree
 
 _FILTER = b"lob"
 _MANY, _MUCH = 2000, 256 * 1024 * 1024
 """Files, and bytes, that git would look into again in more than a second."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
@@ -48,10 +42,6 @@ class _Waiting:
     entry: IndexEntry
     meta: Meta
     seen: os.stat_result | None
-
-
-class _Elsewhere(Exception):
-    """The path does not lead to a file of the working tree: a link or a file stands where a folder should."""
 
 
 def expand(
@@ -96,7 +86,7 @@ def expand(
     meter.begin("fill in", sum(w.meta.size for w in waiting))
     done = 0
     try:
-        with Staging(stores.own) as staging, _Tree(repo.work_tree, staging) as tree:
+        with Staging(stores.own) as staging, Tree(repo.work_tree, staging) as tree:
             for one in waiting:
                 _fill(tree, stores.own, one, result, filled)
                 done += one.meta.size
@@ -137,7 +127,7 @@ def _find(
     assert repo.work_tree
     entries = (e for e in roots.index_entries(repo, pathspecs) if not e.skipped)
     changed = _changed(repo)
-    with _Tree(repo.work_tree, None) as tree:
+    with Tree(repo.work_tree, None) as tree:
         for sha, blob, entry in git.placeholders(repo, partial.readable(repo, ((e.blob, e) for e in entries))):
             if entry.stage:
                 result.left_alone[entry.path] = "in conflict"
@@ -148,7 +138,7 @@ def _find(
             try:
                 folder, name = tree.parent(entry.path)
                 seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            except _Elsewhere:
+            except Elsewhere:
                 result.left_alone[entry.path] = "a link or a file stands in the place of its folder"
                 continue
             except FileNotFoundError:
@@ -206,7 +196,7 @@ def _with_filter(repo: Repo, waiting: list[_Waiting], result: Expansion) -> list
 
 
 def _fill(
-    tree: "_Tree", store: Store, one: _Waiting, result: Expansion,
+    tree: Tree, store: Store, one: _Waiting, result: Expansion,
     filled: dict[bytes, tuple[str, os.stat_result | None]],
 ) -> None:  # fmt: skip
     path = one.entry.path
@@ -216,7 +206,7 @@ def _fill(
         result.damaged.setdefault(one.meta.sha, []).append(path)
     except FileNotFoundError:
         result.missing.setdefault(one.meta.sha, []).append(path)  # purged, or the folder is gone: either way not filled
-    except (_Elsewhere, FileExistsError):
+    except (Elsewhere, FileExistsError):
         result.left_alone[path] = "changed while it was being filled in"
     except PermissionError as error:
         if os.path.isabs(error.filename or ""):
@@ -226,112 +216,3 @@ def _fill(
         raise GitlobError(why, "mend the permissions of its folder, and run it again") from None
     else:
         filled[path] = (one.entry.blob, found)
-
-
-class _Tree:
-    """The working tree, entered folder by folder without following links. Use it in a `with` block.
-
-    New files are written in the staging folder where that is on the same file system (a killed run leaves nothing in
-    the working tree then), else beside their places.
-    """
-
-    def __init__(self, top: str, staging: Staging | None) -> None:
-        self._stack = ExitStack()
-        self._top_path, self._staging_path = top, staging.path if staging else top
-        self._top = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._stack.callback(os.close, self._top)
-        self._staging = os.open(staging.path, _FOLDER) if staging else None
-        if self._staging is not None:
-            self._stack.callback(os.close, self._staging)
-        self._folder: tuple[bytes, int] | None = None
-
-    def __enter__(self) -> "_Tree":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._leave()
-        self._stack.close()
-
-    def _leave(self) -> None:
-        if self._folder:
-            os.close(self._folder[1])
-            self._folder = None
-
-    def shown(self, path: bytes) -> str:
-        """A file's whole path."""
-        return os.path.join(self._top_path, os.fsdecode(path))
-
-    def parent(self, path: bytes, *, make: bool = False) -> tuple[int, bytes]:
-        """The folder of a file, open until the next call, and the file's name in it.
-
-        Raises FileNotFoundError where it is missing, unless it is to be made, and _Elsewhere.
-        """
-        above, _, name = path.rpartition(b"/")
-        if self._folder and self._folder[0] == above:
-            return self._folder[1], name
-        self._leave()
-        fd = os.dup(self._top)
-        try:
-            for part in above.split(b"/") if above else []:
-                if make:
-                    with suppress(FileExistsError):
-                        os.mkdir(part, dir_fd=fd)
-                below = os.open(part, _FOLDER, dir_fd=fd)
-                os.close(fd)
-                fd = below
-        except OSError as error:
-            os.close(fd)
-            if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise _Elsewhere from None
-            raise
-        self._folder = (above, fd)
-        return fd, name
-
-    def replace(
-        self, path: bytes, seen: os.stat_result | None, content: Callable[[], Iterable[bytes]], mode: int
-    ) -> os.stat_result | None:
-        """Put a new file in the place of the one that was `seen`; returns what to note of it in the index, None where
-        it changed already. Raises FileExistsError where another stands there now."""
-        folder, name = self.parent(path, make=seen is None)
-        if self._staging is not None and os.fstat(self._staging).st_dev == os.fstat(folder).st_dev:
-            try:
-                with writing(self._staging_path):
-                    return _replace(self._staging, folder, name, seen, content(), mode)
-            except OSError as error:
-                if error.errno != errno.EXDEV:  # one file system, mounted twice
-                    raise
-        with writing(self.shown(path)):
-            return _replace(folder, folder, name, seen, content(), mode)
-
-
-def _replace(
-    source: int, folder: int, name: bytes, seen: os.stat_result | None, content: Iterable[bytes], mode: int
-) -> os.stat_result | None:
-    """Write a file in the folder `source` and have it take its place in `folder`."""
-    temporary = b".gitlob-" + os.urandom(8).hex().encode()
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=source)
-    try:
-        with open(fd, "wb", buffering=0) as file:
-            for block in content:
-                rest = memoryview(block)
-                while rest:
-                    rest = rest[file.write(rest) :]
-            written = os.fstat(fd)
-            if seen is None:
-                os.link(temporary, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
-                os.unlink(temporary, dir_fd=source)
-            elif _same(os.stat(name, dir_fd=folder, follow_symlinks=False), seen):
-                os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
-            else:
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
-            now = os.fstat(fd)  # the rename changed the ctime
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=source)
-        raise
-    return now if (now.st_mtime_ns, now.st_size) == (written.st_mtime_ns, written.st_size) else None
-
-
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_dev, one.st_ino, one.st_mtime_ns, one.st_ctime_ns, one.st_size) == (
-        other.st_dev, other.st_ino, other.st_mtime_ns, other.st_ctime_ns, other.st_size)  # fmt: skip

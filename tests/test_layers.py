@@ -40,6 +40,7 @@ FLOORS = [
     {
         "purge",
         "remote_purge",
+        "tree",
         "worktree",
         "sync",
         "filter",
@@ -83,6 +84,7 @@ SAME_FLOOR = {
     "sync": set(),
     "purge": {"sync"},
     "status": {"hooks", "install", "worktree"},
+    "worktree": {"tree"},
     "repair": {"fsck", "sync"},
     "compare": {"sync"},
     "commands": {"commands"},
