@@ -4,14 +4,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gitlob_rsync import history, holders
+from gitlob_rsync.connection import Connection
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed
 from gitlob_rsync.holders import Need
 from gitlob_rsync.layout import META, NAME, Meta, name
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.rsync import NotAStore
 from gitlob_rsync.stores import Stores
-from gitlob_rsync.sync import Syncer, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +22,11 @@ class Comparison:
     wrong_sized: dict[Sha, Need] = field(default_factory=dict)
 
 
-def compare(repo: Repo, stores: Stores, syncer: Syncer, distrusted: Collection[Sha]) -> Comparison:
+def compare(repo: Repo, stores: Stores, connection: Connection, distrusted: Collection[Sha]) -> Comparison:
     """Look for all that commits need. `distrusted`: binaries that are wrong here, so that their sizes say nothing of what
-    is right there. Raises as Syncer.pull, and NotAStore where something is needed."""
+    is right there. Raises RemoteError, and NotAStore where something is needed."""
     needed = history.references(repo, Committed())
-    try:
-        listing = syncer.listing()
-    except NotAStore:
-        if needed:
-            raise
-        listing = {}
+    listing = connection.listing(new=not needed)
     here: dict[Sha, Meta | None] = dict.fromkeys(needed)
     for sha in needed.keys() - set(distrusted):
         here[sha] = stores.own.complete(sha) or (stores.shared.complete(sha) if stores.shared else None)
@@ -54,7 +48,7 @@ def _fall_short(here: Mapping[Sha, Meta | None], listing: Mapping[str, int]) -> 
     for sha, known in here.items():
         chunks = sizes.get(sha, [])
         meta = known or Meta.of_chunks(sha, chunks)
-        if meta and whole(meta, listing):
+        if meta and meta.whole_in(listing):
             continue
         expected: Iterable[str] = meta.parts() if meta else [*map(str, range(len(chunks) or 1)), META]
         (wrong_sized if all(name(sha, part) in listing for part in expected) else lacking).add(sha)

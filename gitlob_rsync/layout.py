@@ -3,7 +3,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gitlob_rsync.placeholder import Sha
@@ -67,6 +67,11 @@ class Meta:
     def parts(self) -> list[str]:
         """Its files' parts, in the order in which they get in: the meta last."""
         return [*map(str, range(self.chunks)), META]
+
+    def whole_in(self, listing: Mapping[str, int]) -> bool:
+        """Whether a listing of a store's files and their sizes has all of its files, in their sizes."""
+        chunks = all(listing.get(name(self.sha, number)) == self.chunk_size(number) for number in range(self.chunks))
+        return chunks and listing.get(name(self.sha, META)) == len(self.encode())
 
 
 def file_name(sha: Sha, part: str | int) -> str:

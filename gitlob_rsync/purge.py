@@ -12,6 +12,7 @@ from enum import Enum
 
 from gitlob_rsync import history, lock, record, roots
 from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, IndexedAnywhere, Recent, Scope, Stashed, Unpushed, Window
@@ -19,7 +20,6 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.store import Store
 from gitlob_rsync.stores import Stores
-from gitlob_rsync.sync import Syncer
 
 _LEAST_GRACE = 3600
 """Seconds of grace without which nothing is deleted where the file system knows no locks."""
@@ -156,8 +156,8 @@ def _proven(
     if not remote:  # committed while we looked
         reason = Reason.UNPUSHED
     elif wish.verify:
-        with Syncer(repo, stores, settings, remote, meter) as syncer:
-            proven = syncer.whole_there(old)
+        with Connection(repo, stores, settings, remote, meter) as connection:
+            proven = connection.whole_there(old)
         reason = Reason.LACKING
     else:
         known = record.read(repo, remote.location)

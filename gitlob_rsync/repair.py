@@ -4,27 +4,28 @@ import stat
 import time
 from itertools import count, takewhile
 
+from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.fsck import Finding, Fsck, Source, State
 from gitlob_rsync.layout import META, Meta
 from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.pull import fetch
 from gitlob_rsync.staging import Staging
 from gitlob_rsync.survey import parts, surplus
-from gitlob_rsync.sync import Syncer
 
 _GRACE = 3600
 """Seconds for which a binary without all of its files may still be on its way into the store."""
 
 
 class Repair:
-    """Works on the findings of `fsck`, and notes in them what came of it. `syncer`: to the remote, or why there is none.
+    """Works on the findings of `fsck`, and notes in them what came of it. `connection`: to the remote, or why there is none.
     `now`: in seconds since 1970, for what is too young to be moved."""
 
-    def __init__(self, fsck: Fsck, syncer: Syncer | UsageError, now: float | None = None) -> None:
+    def __init__(self, fsck: Fsck, connection: Connection | UsageError, now: float | None = None) -> None:
         self._fsck = fsck
         self._own = fsck.own
         self._shared = fsck.shared
-        self._syncer = syncer
+        self._connection = connection
         self._now = time.time() if now is None else now
 
     def run(self) -> None:
@@ -95,11 +96,11 @@ class Repair:
     def _fetch(self, waiting: list[Finding]) -> None:
         arrived: set[Sha] = set()
         try:
-            if isinstance(self._syncer, UsageError):
-                raise self._syncer
+            if isinstance(self._connection, UsageError):
+                raise self._connection
             for finding in waiting:
                 self._clear(finding.sha)
-            arrived = self._syncer.fetch([finding.sha for finding in waiting])
+            arrived = fetch(self._connection, [finding.sha for finding in waiting])
         except (GitlobError, OSError) as error:
             self._fsck.report.fail(error)
         for finding in waiting:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import config, fsck, git, hashing, lock, quarantine, repair, stores, survey, sync
+from gitlob_rsync import config, connection, fsck, git, hashing, lock, quarantine, repair, stores, survey
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.layout import Meta
 from gitlob_rsync.placeholder import Sha
@@ -1075,12 +1075,12 @@ def test_at_no_time_does_a_repair_show_a_wrong_binary_as_whole(
         return watched
 
     both = stores.Stores(job.own, job.shared)
-    with sync.Syncer(job.repo, both, settings, settings.remote(None), Silent("test")) as syncer:
+    with connection.Connection(job.repo, both, settings, settings.remote(None), Silent("test")) as joined:
         job.judge(job.look())
         with monkeypatch.context() as patch:
             for name in ("rename", "link", "unlink"):
                 patch.setattr(os, name, watch(getattr(os, name)))
-            repair.Repair(job, syncer).run()
+            repair.Repair(job, joined).run()
     assert check(work.content) == {sha_of(LARGE)} and moves
     assert job.report.findings[0].mended == {"shared": "shared store", "remote": "remote"}[source]
 

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "gitlob_rsync"
 
 FLOORS = [
-    {"errors", "placeholder", "layout", "age", "location", "pktline"},
+    {"errors", "placeholder", "layout", "age", "location", "pktline", "report"},
     {
         "process",
         "git",
@@ -42,7 +42,9 @@ FLOORS = [
         "remote_purge",
         "tree",
         "worktree",
-        "sync",
+        "connection",
+        "pull",
+        "push",
         "filter",
         "serve",
         "install",
@@ -58,6 +60,7 @@ FLOORS = [
 SAME_FLOOR = {
     "layout": {"placeholder"},
     "location": {"errors"},
+    "report": {"placeholder"},
     "pktline": {"errors"},
     "serve": {"filter"},
     "git": {"process"},
@@ -81,12 +84,13 @@ SAME_FLOOR = {
     "survey": {"store"},
     "hashing": {"progress", "store"},
     "quarantine": {"store"},
-    "sync": set(),
-    "purge": {"sync"},
+    "pull": {"connection"},
+    "push": {"connection"},
+    "purge": {"connection"},
     "status": {"hooks", "install", "worktree"},
     "worktree": {"tree"},
-    "repair": {"fsck", "sync"},
-    "compare": {"sync"},
+    "repair": {"connection", "fsck", "pull"},
+    "compare": {"connection"},
     "commands": {"commands"},
 }
 ONLY_USERS = {

@@ -11,13 +11,14 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.connection import Connection
 from gitlob_rsync.history import Recent
 from gitlob_rsync.location import parse
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.pull import pull
 from gitlob_rsync.purge import Wish, purge, retention
 from gitlob_rsync.stores import Stores
-from gitlob_rsync.sync import Syncer
 from tests.handmade import check, placeholder, put, sha_of
 from tests.model import Model
 from tests.test_selection_model import NOW, Random, few, histories, made, windows
@@ -80,6 +81,6 @@ def test_a_purge_takes_what_nothing_needs_and_no_more(random: Random, kept: obje
         assert left <= must | model.needed_by(model.history(model.stashes)).keys(), "the rest goes"
         assert all((meta := stores.own.complete(Sha(sha))) and stores.own.sound(meta) for sha in must & before)
         for name in (None, *REMOTES):
-            with Syncer(repo, stores, configured, remote, Meter("test")) as syncer:
-                report = syncer.pull(Recent(window, NOW, name), dry_run=True)
+            with Connection(repo, stores, configured, remote, Meter("test")) as connection:
+                report = pull(connection, Recent(window, NOW, name), dry_run=True)
             assert report.transferred <= len(report.selected - before), "a prefetch brings nothing back"

@@ -92,12 +92,13 @@ def _source(repo: git.Repo, stores: Stores, *, for_git: bool) -> serve.Source:
         return serve.Source(None, str(error), settings.must_have)
 
     def download(shas: Collection[Sha]) -> None:
+        from gitlob_rsync.connection import Connection
         from gitlob_rsync.progress import Silent
-        from gitlob_rsync.sync import Syncer
+        from gitlob_rsync.pull import fetch
 
         alive = _while_git_lives() if for_git else nullcontext()
-        with alive, Syncer(repo, stores, settings, remote, Silent(PROGRAM)) as syncer:
-            syncer.fetch(shas)
+        with alive, Connection(repo, stores, settings, remote, Silent(PROGRAM)) as connection:
+            fetch(connection, shas)
 
     return serve.Source(download, must_have=settings.must_have)
 

@@ -66,9 +66,9 @@ def run(argv: Sequence[str]) -> int:
     from gitlob_rsync.commands import fsck_report
     from gitlob_rsync.commands.begin import begin
     from gitlob_rsync.compare import compare
+    from gitlob_rsync.connection import Connection
     from gitlob_rsync.fsck import Fsck
     from gitlob_rsync.repair import Repair
-    from gitlob_rsync.sync import Syncer
 
     started = time.monotonic()
     ground = begin(PROGRAM, given)
@@ -86,18 +86,18 @@ def run(argv: Sequence[str]) -> int:
     with using(bool(suspects)):
         fsck.judge(suspects)
     with ExitStack() as stack:
-        syncer: Syncer | UsageError
+        connection: Connection | UsageError
         if not isinstance(remote, UsageError):
-            syncer = stack.enter_context(Syncer(repo, stores, settings, remote, meter))
+            connection = stack.enter_context(Connection(repo, stores, settings, remote, meter))
         else:
-            syncer = remote
+            connection = remote
         if given.repair and not given.dry_run:
             with using(bool(report.findings)):
-                Repair(fsck, syncer).run()
+                Repair(fsck, connection).run()
         unreachable = any(isinstance(error, RemoteError) for error in report.failures)
-        if given.at_remote and isinstance(syncer, Syncer) and not unreachable:
+        if given.at_remote and isinstance(connection, Connection) and not unreachable:
             try:
-                comparison = compare(repo, stores, syncer, [f.sha for f in report.findings if not f.mended])
+                comparison = compare(repo, stores, connection, [f.sha for f in report.findings if not f.mended])
             except GitlobError as error:
                 report.fail(error)
     if report.findings or comparison:

@@ -7,11 +7,12 @@ from gitlob_rsync import history, journal, lock
 from gitlob_rsync.commands.sync_report import tell
 from gitlob_rsync.commands.sync_scopes import Result, note_push
 from gitlob_rsync.config import Settings
+from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import ExitCode
 from gitlob_rsync.git import Repo
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.push import push_commits
 from gitlob_rsync.stores import Stores
-from gitlob_rsync.sync import Syncer
 
 _REF = re.compile(rb"[^ ]+ ([0-9a-f]{40}|[0-9a-f]{64}) [^ ]+ ([0-9a-f]{40}|[0-9a-f]{64})\Z")
 """githooks(5): `LOCAL-REF COMMIT REMOTE-REF COMMIT` for each ref, with zeros for one that is new or deleted."""
@@ -30,9 +31,9 @@ def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter:
     with (
         journal.keeping(repo, remote.location, [journal.PUSH]) as note,
         lock.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
-        Syncer(repo, stores, settings, remote, meter) as syncer,
+        Connection(repo, stores, settings, remote, meter) as connection,
     ):
-        report = syncer.push_commits(commits, known)
+        report = push_commits(connection, commits, known)
         if report.selected:
             note_push(note, report)
     result = Result(report, remote, False, pushed=report)

@@ -9,6 +9,7 @@ from dataclasses import fields
 from gitlob_rsync import git, remote_purge
 from gitlob_rsync.commands.common import text
 from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
@@ -16,7 +17,6 @@ from gitlob_rsync.progress import Meter, size_text
 from gitlob_rsync.purge import Reason, Verdict
 from gitlob_rsync.remote_purge import RemotePurge
 from gitlob_rsync.stores import Stores
-from gitlob_rsync.sync import Syncer
 
 
 def tell(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Namespace, meter: Meter) -> int:
@@ -94,9 +94,9 @@ def purge_remote(
     repo: Repo, stores: Stores, settings: Settings, remote: Remote, grace: float, given: argparse.Namespace, meter: Meter
 ) -> int:  # fmt: skip
     """Clean a remote store and say what became of it."""
-    with Syncer(repo, stores, settings, remote, meter) as syncer:
+    with Connection(repo, stores, settings, remote, meter) as connection:
         done = remote_purge.purge(
-            repo, stores.own, syncer.session, remote, grace, lock_wait=settings.lock_wait, dry_run=given.dry_run
+            repo, stores.own, connection.session, remote, grace, lock_wait=settings.lock_wait, dry_run=given.dry_run
         )
     groups = {one.name: getattr(done, one.name) for one in fields(RemotePurge) if one.name != "lists"}
     if given.json:

@@ -145,15 +145,15 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
 
 
 def _remote(repo: git.Repo, word: str | None) -> str:
+    from gitlob_rsync.connection import Connection
     from gitlob_rsync.rsync import NotAStore
     from gitlob_rsync.stores import Stores
-    from gitlob_rsync.sync import Syncer
 
     settings = config.Settings.load(repo)
     remote = settings.remote(word)
-    with Syncer(repo, Stores.load(repo), settings, remote, Meter(PROGRAM)) as syncer:
+    with Connection(repo, Stores.load(repo), settings, remote, Meter(PROGRAM)) as connection:
         try:
-            syncer.reach()
+            connection.reach()
         except NotAStore:
             return f"{remote} can be reached; there is no store yet, the first push makes it"
     return f"{remote} can be reached"

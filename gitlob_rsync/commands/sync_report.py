@@ -9,12 +9,13 @@ from gitlob_rsync import git, history
 from gitlob_rsync.commands.common import listed, text
 from gitlob_rsync.commands.sync_scopes import Result, Scopes
 from gitlob_rsync.config import Settings
+from gitlob_rsync.connection import Connection
 from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
+from gitlob_rsync.report import Paths, Report
 from gitlob_rsync.store import Store
 from gitlob_rsync.stores import Stores
-from gitlob_rsync.sync import Paths, Report, Syncer
 
 _MOST = 5
 """Paths, or refs, shown of one binary; --json has all."""
@@ -25,8 +26,8 @@ def print_list(repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, g
     store, shared = stores.own, stores.shared
     chosen: Paths = {}
     if scopes.complete and given.pull and scopes.remote:
-        with Syncer(repo, stores, settings, scopes.remote, Meter("gitlob-sync")) as syncer:
-            chosen = syncer.everything()
+        with Connection(repo, stores, settings, scopes.remote, Meter("gitlob-sync")) as connection:
+            chosen = connection.everything()
     elif scopes.complete:
         chosen = {sha: [] for sha in store.shas()}
     for scope in dict.fromkeys((scopes.push, scopes.pull)):  # often the same

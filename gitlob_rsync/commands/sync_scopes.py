@@ -9,11 +9,14 @@ from gitlob_rsync.commands.begin import Ground
 from gitlob_rsync.commands.common import CONFIGURED
 from gitlob_rsync.commands.sync_options import Work
 from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import ExitCode, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, Indexed, Recent, Window
 from gitlob_rsync.journal import PULL, PUSH, Note
-from gitlob_rsync.sync import Paths, Report, Syncer, merged
+from gitlob_rsync.pull import pull, pull_everything
+from gitlob_rsync.push import push, push_everything
+from gitlob_rsync.report import Paths, Report, merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +97,20 @@ def sync(
 
     if not given.offline:
         assert scopes.remote
-        with Syncer(repo, stores, settings, scopes.remote, meter) as syncer:
+        with Connection(repo, stores, settings, scopes.remote, meter) as connection:
             if work.push:
                 with turn(f"push-{state.name_of(scopes.remote.location)}"):
                     if scopes.push:
-                        pushed = syncer.push(scopes.push, recheck=given.recheck, dry_run=given.dry_run)
+                        pushed = push(connection, scopes.push, recheck=given.recheck, dry_run=given.dry_run)
                     else:
-                        pushed = syncer.push_everything(dry_run=given.dry_run)
+                        pushed = push_everything(connection, dry_run=given.dry_run)
                 note_push(note, pushed)
             if work.pull:
                 with nullcontext() if isinstance(scopes.pull, Indexed) else turn("pull"):
                     if scopes.pull:
-                        pulled = syncer.pull(scopes.pull, refetch=given.refetch, dry_run=given.dry_run)
+                        pulled = pull(connection, scopes.pull, refetch=given.refetch, dry_run=given.dry_run)
                     else:
-                        pulled = syncer.pull_everything(refetch=given.refetch, dry_run=given.dry_run)
+                        pulled = pull_everything(connection, refetch=given.refetch, dry_run=given.dry_run)
                 note_pull(note, pulled)
     done = [report for report in (pushed, pulled) if report]
     report = merged(*done) if len(done) == 2 else done[0] if done else Report()
