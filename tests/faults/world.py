@@ -3,7 +3,7 @@
 import itertools
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,12 +19,22 @@ FILTER = '[filter "lob"]\n\tprocess = gitlob-filter process\n[git-lob]\n\tfsync 
 
 
 def made_up(rng: random.Random, *, large: bool) -> dict[str, bytes]:
-    """Paths and contents: an empty one, small ones, and, where that is wanted, one of more than a chunk."""
-    files = {f"{number}.bin": rng.randbytes(rng.choice([1, 2, 49, rng.randrange(40_000)])) for number in range(7)}
-    files["deep/er/empty.bin"] = b""
+    """Paths and contents: an empty one, small ones, and, where that is wanted, one of more than a chunk. Each has folders of
+    its own in a store, so that what is done to the folders of one is done to no other."""
+    files = {"deep/er/empty.bin": b""}
+    taken = {sha_of(b"")[:3]}
+
+    def add(path: str, make: Callable[[], bytes]) -> None:
+        while (folder := sha_of(content := make())[:3]) in taken:
+            pass
+        taken.add(folder)
+        files[path] = content
+
+    for number in range(7):
+        add(f"{number}.bin", lambda: rng.randbytes(rng.choice([1, 2, 49, rng.randrange(1, 40_000)])))
     if large:
-        files["large.bin"] = rng.randbytes(1000) * (CHUNK // 1000) + rng.randbytes(rng.randrange(1000, 3000))
-    return {path: content for path, content in files.items() if content or "empty" in path}
+        add("large.bin", lambda: rng.randbytes(1000) * (CHUNK // 1000) + rng.randbytes(rng.randrange(1000, 3000)))
+    return files
 
 
 @dataclass
