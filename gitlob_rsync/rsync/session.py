@@ -22,8 +22,8 @@ from gitlob_rsync.rsync.reports import Item
 from gitlob_rsync.rsync.run import Ended, run
 from gitlob_rsync.store import check_folders
 
-_NOWHERE = re.compile(r"link_stat .* failed: Too many levels of symbolic links")
-"""What a daemon says of a name below a link: it follows none there."""
+_NOWHERE = re.compile(r"link_stat .* failed: (Too many levels of symbolic links|Invalid cross-device link)")
+"""What a daemon says of a name below a link: it follows none there, or (since CVE-2026-29518) none that leads out."""
 _PAUSE = 2.0
 """Seconds before a broken connection is tried again; twice as long before each further try."""
 

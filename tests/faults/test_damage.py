@@ -3,7 +3,7 @@
 import random
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -182,17 +182,31 @@ def outcome(done: "CompletedProcess[str]") -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.parametrize("action", [purge, git_checkout, pull, fsck, push])
 @pytest.mark.parametrize("kind", ["path", "ssh", "daemon root"])
-def test_a_link_that_leads_in_a_circle(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
-    """What should be behind it is not there, and that is no reason to stop."""
-    rng = dice("a link that leads in a circle")
-    world = World.make(tmp_path / "round", make_place(kind, request), rng, have=True)
+@pytest.mark.parametrize("leads", ["in a circle", "out of the store"])
+def test_a_link_for_a_folder(
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    leads: str,
+    kind: str,
+    action: Callable[[World, random.Random], None],
+) -> None:
+    """What should be behind it is not there, or is there for some ways alone; that is no reason to stop."""
+    rng = dice("a link for a folder")
+    world = World.make(tmp_path / "round", make_place(kind, request), rng, have=action not in READING)
+    circle = leads == "in a circle"
     at = chunk(world.remote, world.files["0.bin"]).parent
-    shutil.rmtree(at)
-    at.symlink_to(at.name)
-    world.spoilt["0.bin"] = ("chunk: link_folder_nowhere", Left.NOTHING)
+    elsewhere = Path(at.name) if circle else (world.remote.parent / "elsewhere").absolute()
+    if circle:
+        shutil.rmtree(at)
+    else:
+        at.rename(elsewhere)
+    at.symlink_to(elsewhere)
+    world.spoilt["0.bin"] = ("chunk: link_folder", Left.NOTHING if circle else Left.PERHAPS)
     with fault("a remote store spoilt at random: bytes, lengths, metas, links, folders"):
-        purge(world, rng)
-        assert shas_in(world.work.content) == {sha_of(world.files["0.bin"])}
+        action(world, rng)
+        if action is purge:
+            assert shas_in(world.work.content) == {sha_of(world.files["0.bin"])} or not circle
         world.settled()
         world.completes()
