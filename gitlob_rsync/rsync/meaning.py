@@ -42,7 +42,9 @@ def failure(location: Location, ended: Ended, into: str = "") -> GitlobError:
         return NotAStore(f"{where} is not there: {said}", "the first push makes it; or mend its location")
     if ended.code == 127 or re.search("command not found|rsync: not found", text):
         return UsageError(f"{where}: no rsync there: {said}", "install rsync on the remote machine")
-    if ended.code == 5 or "@ERROR" in text:
+    # what a daemon says that ends before it let us in, or did not: rsync has one code for both
+    hung_up = re.search("did not see server greeting|didn't get server startup line", text)
+    if (ended.code == 5 and not hung_up) or "@ERROR" in text:
         return UsageError(f"{where}: the rsync daemon refused: {said}", "mend the module's name or its settings")
     if ended.code in (1, 4):
         return UsageError(f"{where}: rsync refused: {said}", "see whether the module is read only or rsync too old")
