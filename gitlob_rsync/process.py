@@ -243,7 +243,10 @@ class Conversation:
         if kind is not None:
             self._process.kill()
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
+        with suppress(
+            BrokenPipeError
+        ):  # a question that could not be sent is tried again here; how it ended tells more
+            self._process.stdin.close()
         self._process.stdout.close()
         code = self._process.wait()
         if kind is None and code:
