@@ -51,6 +51,19 @@ def test_without_rsync_there_is_what_needs_none(ready: Work, tmp_path: Path) -> 
     assert ready.json("--pull", env=env)["present"] == 1
 
 
+def test_a_git_that_is_killed_between_two_questions(tmp_path: Path, store: Path) -> None:
+    """It is told, and not taken for a reader of our output that had enough."""
+    work = repository(tmp_path / "work", store, {f"{number}.bin": b"%d" % number for number in range(350)})
+    (tmp_path / "bin").mkdir()
+    program(
+        tmp_path / "bin" / "git",
+        f'case "$*" in *=%\\(objectsize\\)) ;; *) exec {shutil.which("git")} "$@" ;; esac\n'
+        "head -n 300 >/dev/null\nexec <&-\nyes 0 | head -n 300\nkill -9 $$",
+    )
+    line = one_line(work.sync("--push", code=1, env={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}))
+    assert line == "git cat-file failed (signal 9): it said nothing"
+
+
 def test_a_git_that_is_too_old(ready: Work, tmp_path: Path) -> None:
     path = some_programs(tmp_path / "some", "rsync")
     program(tmp_path / "some" / "git", "echo git version 2.20.1")
