@@ -37,9 +37,10 @@ class Staging:
         self._resumable = resumable
         self._ready: dict[Sha, list[tuple[int, int, int, int]]] = {}
         store.make_root()
-        self._above = os.path.join(os.path.dirname(os.path.realpath(store.root)), "staging")
+        self._above = _above(store)
         os.makedirs(self._above, exist_ok=True)
         store.sharing.apply(self._above)
+        sweep(store)
         while True:
             self.path = tempfile.mkdtemp(dir=self._above)
             with suppress(FileNotFoundError):  # another run took it for an abandoned one
@@ -47,7 +48,6 @@ class Staging:
                 if self._lock_own():
                     break
                 os.close(self._lock)
-        self._sweep()
 
     def _lock_own(self) -> bool:
         """False where another run took the folder for an abandoned one before we could lock it."""
@@ -75,7 +75,9 @@ class Staging:
     def take_over(self, wanted: Collection[Sha]) -> set[Sha]:
         """Move what killed runs left of `wanted` into this folder; returns the binaries of which there was something."""
         taken = set()
-        for other in self._left_behind():
+        for other in _left_behind(self._above):
+            if other == self.path:
+                continue
             for file in _files(other):
                 sha = _sha_of(file)
                 if sha in wanted:
@@ -86,28 +88,6 @@ class Staging:
             if not _files(other):
                 shutil.rmtree(other, ignore_errors=True)
         return taken
-
-    def _sweep(self) -> None:
-        """Remove what killed runs left that nobody can use, or comes back for."""
-        for other in self._left_behind():
-            if time.time() - os.stat(other).st_mtime > _FORGOTTEN or not _files(other):
-                shutil.rmtree(other, ignore_errors=True)
-
-    def _left_behind(self) -> Iterator[str]:
-        """The folders whose owners are dead, each one locked for us while it is at hand."""
-        for entry in os.listdir(self._above):
-            other = os.path.join(self._above, entry)
-            if other == self.path:
-                continue
-            try:
-                lock = os.open(other, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            try:
-                if _abandoned(lock) and os.path.exists(other):
-                    yield other
-            finally:
-                os.close(lock)
 
     def drop(self, sha: Sha) -> None:
         """Forget the files of a binary that proved wrong."""
@@ -205,6 +185,37 @@ class Staging:
         if syncfs(self._lock) != 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), self.path)
+
+
+def _above(store: Store) -> str:
+    """Where the staging folders of a store are."""
+    return os.path.join(os.path.dirname(os.path.realpath(store.root)), "staging")
+
+
+def sweep(store: Store) -> None:
+    """Remove what killed runs left that nobody can use, or comes back for."""
+    for other in _left_behind(_above(store)):
+        if time.time() - os.stat(other).st_mtime > _FORGOTTEN or not _files(other):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _left_behind(above: str) -> Iterator[str]:
+    """The folders whose owners are dead, each one locked for us while it is at hand."""
+    try:
+        entries = os.listdir(above)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        other = os.path.join(above, entry)
+        try:
+            lock = os.open(other, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        try:
+            if _abandoned(lock) and os.path.exists(other):
+                yield other
+        finally:
+            os.close(lock)
 
 
 def _files(folder: str) -> list[str]:

@@ -713,6 +713,20 @@ def test_a_run_that_wants_something_else_keeps_what_a_killed_pull_left(tmp_path:
     assert not work.staging
 
 
+def test_a_run_that_brings_nothing_sweeps_what_is_of_no_use(tmp_path: Path, store: Path) -> None:
+    """A killed git add leaves a file that has no name yet; a dry run leaves all as it is."""
+    work = repository(tmp_path / "work", store, {"a.bin": b"abc"})
+    left = work.content.parent / "staging"
+    (left / "killed").mkdir(parents=True)
+    (left / "killed" / "new_0").write_bytes(b"a")
+    (left / "pulled").mkdir()
+    shutil.copy(chunk(work.content, b"abc"), left_at(left / "pulled", chunk(work.content, b"abc")))
+    work.sync("--push", "--dry-run")
+    assert len(work.staging) == 2
+    work.sync("--push")
+    assert work.staging == [left / "pulled"]
+
+
 def test_links_in_what_was_left_are_not_followed(tmp_path: Path, store: Path) -> None:
     put(store, b"abc")
     work = repository(tmp_path / "work", store, {"a.bin": b"abc"}, have=False)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ def main() -> int:
 def run(argv: Sequence[str]) -> int:
     given, work = parse(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import age, background, git, location, lock, progress
+    from gitlob_rsync import age, background, git, location, lock, progress, staging
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
     from gitlob_rsync.commands.begin import begin
 
@@ -52,6 +52,9 @@ def run(argv: Sequence[str]) -> int:
         return ExitCode.DONE
     user = nullcontext() if given.dry_run else lock.using(stores.own, what, settings.lock_wait)
     with sync_scopes.keep_journal(given, work, repo, scopes) as note, user:
+        if not given.dry_run:
+            with suppress(OSError):  # what is in nobody's way may stay
+                staging.sweep(stores.own)
         result = sync_scopes.sync(given, work, ground, scopes, note, what)
     result = replace(result, seconds=round(time.monotonic() - started, 3))
     sync_report.tell(result, meter, as_object=given.json)
