@@ -310,6 +310,20 @@ def test_a_daemon_that_is_none(tmp_path: Path, said: bytes, word: str, codes: se
         server.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.parametrize("length", [42, 43, 49, 50, 90])
+def test_a_temporary_folder_with_a_name_of_any_length(
+    tmp_path: Path, request: pytest.FixtureRequest, length: int
+) -> None:
+    """The socket by which runs of ssh share a connection has to fit in, or to be done without."""
+    place = make_place("ssh", request)
+    work = repository(tmp_path / "work", place.location, {"a.bin": b"abc"})
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        own = Path(short, "x" * (length - len(f"{short}//gitlob-12345678")))
+        own.mkdir()
+        work.sync("--push", env={"TMPDIR": str(own)})
+    assert check(place.folder) == {sha_of(b"abc")}
+
+
 # Exit codes
 
 

@@ -24,6 +24,9 @@ from gitlob_rsync.store import check_folders
 
 _NOWHERE = re.compile(r"link_stat .* failed: (Too many levels of symbolic links|Invalid cross-device link)")
 """What a daemon says of a name below a link: it follows none there, or (since CVE-2026-29518) none that leads out."""
+_ROOM_FOR_SOCKET = 103 - len("/cm-") - 40 - 17
+"""Bytes of a folder for ssh's socket: its path has 103 (macOS; Linux has 107), of which %C takes 40, and ssh appends 17 of
+its own while it makes it."""
 _PAUSE = 2.0
 """Seconds before a broken connection is tried again; twice as long before each further try."""
 
@@ -74,7 +77,7 @@ class Session:
             "-oServerAliveInterval=15",
             "-oServerAliveCountMax=4",
         ]
-        if len(self._scratch) < 50:  # a socket's path has room for some hundred bytes
+        if len(os.fsencode(self._scratch)) <= _ROOM_FOR_SOCKET:
             options += ["-oControlMaster=auto", f"-oControlPath={self._scratch}/cm-%C", "-oControlPersist=60"]
         if self.location.port is not None:
             options += ["-p", str(self.location.port)]
