@@ -128,9 +128,10 @@ class Scene(ABC):
                 assert not is_left, f"{at} is left"
 
     def sweep(self, role: str) -> None:
-        """What a killed rsync was writing into a remote store stays there, until that store is purged."""
+        """What a killed rsync was writing into a remote store stays there, until that store is purged; at times also what the
+        other half of it was writing, which is told to stop just as it ends by itself."""
         found = [at for at in self.place.folder.rglob(".*") if UNNAMED.fullmatch(at.name) and "trash" not in at.parts]
-        if role in ("the far rsync", "the child of rsync") and found:
+        if role in ("rsync", "the far rsync", "the child of rsync") and found:
             for at in found:
                 os.utime(at, (ago(2), ago(2)))
             self.work.run("gitlob-purge", "-q", "--remote-store")
