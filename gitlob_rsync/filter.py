@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from gitlob_rsync import placeholder
 from gitlob_rsync.errors import writing
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.staging import Staging, Writer
+from gitlob_rsync.staging import Staging
 from gitlob_rsync.store import BLOCK, Damaged, Store
 from gitlob_rsync.stores import obtain, share
+from gitlob_rsync.writer import Writer
 
 SMALL = 4 << 20
 """Bytes up to which content is held in memory, to have it hashed before any of it is written."""
