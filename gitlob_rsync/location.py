@@ -49,7 +49,8 @@ class Location:
             return self.rsync_argument().rstrip("/")
         if self.port is not None:
             path = self.path if self.path.startswith("/") else f"/~/{self.path}"
-            return f"ssh://{self.host}:{self.port}{path}"
+            literal = "/" if self.path.startswith("/~/") else ""
+            return f"ssh://{self.host}:{self.port}{literal}{path}"
         return f"{self.host}:{self.path}"
 
     def rsync_argument(self) -> str:
@@ -114,17 +115,17 @@ def _parse_remote(text: str, refuse: Callable[[str], UsageError]) -> Location:
     found = _REMOTE.match(text)
     if not found:
         raise refuse("its host is not one (a folder with a colon in its name is written ./NAME)")
-    path, host = found["path"], (found["user"] or "") + found["host"]
+    path, host = _tidy(found["path"]), (found["user"] or "") + found["host"]
     if not path.strip("/"):
         raise refuse("it names no module" if found["double"] else "it names no folder")
     if found["double"]:
         return Location(Kind.DAEMON, _tidy(path.lstrip("/")), host)
-    return Location(Kind.SSH, _tidy(path), host)
+    return Location(Kind.SSH, path, host)
 
 
 def _tidy(path: str) -> str:
     """A path elsewhere, written so that one place has one name, and that neither the far rsync takes it for an option
     nor ours for a module."""
-    path = re.sub("/(\\./)*/*", "/", path)
+    path = re.sub(r"/(\.?/)*(\.\Z)?", "/", path)
     path = path.rstrip("/") or path
     return f"./{path}" if path.startswith(("-", ":")) else path

@@ -98,7 +98,8 @@ def test_what_is_none_is_refused(text: str) -> None:
     "text",
     ["/srv/store", "nas:/srv", "nas:srv", "nas:-x", "me@nas:~/x", "ssh://nas:22/srv", "ssh://nas:22/~/srv", "ssh://nas:22/~/~/x",
      "ssh://nas/~/srv", "ssh://nas/~/:x", "ssh://nas/~/:x/y", "rsync://nas/m/x", "rsync://me@nas:873/m", "nas::m/x", "[::1]:/x",
-     "rsync://[::1]/m/x", "ssh://nas//srv", "ssh://nas/~//srv", "nas:a//b/", "/srv://x"],
+     "rsync://[::1]/m/x", "ssh://nas//srv", "ssh://nas/~//srv", "nas:a//b/", "/srv://x", "rsync://nas:873/m//./x", "nas::m/./-x",
+     "nas:/.x", "ssh://nas:22//~/x", "ssh://nas:22/~"],
 )  # fmt: skip
 def test_what_is_written_is_read_as_the_same_place(text: str) -> None:
     place = parse(text, BASE)
@@ -117,6 +118,12 @@ def test_one_place_has_one_name() -> None:
         ("ssh://nas/srv", "nas:/srv"),
         ("ssh://nas/srv", "nas:/srv/"),
         ("ssh://nas:22/srv/store", "ssh://nas:22/srv/store/"),
+        ("nas::m/x", "rsync://nas/m//./x"),
+        ("nas::m/x", "rsync://nas/m/.//.//./x/."),
+        ("nas::m", "rsync://nas/m/."),
+        ("nas:/srv", "nas:/.//srv/./"),
+        ("nas:srv", "nas:srv/."),
+        ("nas:/.x/..y/z.", "nas:/.x//..y/./z."),
     ):
         assert str(parse(one)) == str(parse(other)), (one, other)
 
