@@ -19,7 +19,7 @@ _SHELL = r"'\"`;&<>|(){}"
 """What ssh refuses in names since 9.6: its own configuration may hand them to a shell (CVE-2023-51385)."""
 _HOST = (
     rf"(?P<user>(?!-)[^@:/\s{_SHELL}]*[^@:/\s{_SHELL}\\]@)?"
-    rf"(?P<host>\[[0-9a-fA-F:][0-9A-Za-z:.%_-]*\]|(?!-)[^@:/\s\[\]{_SHELL}$\\]+)"
+    rf"(?P<host>\[[0-9a-fA-F:.]+(?:%[0-9A-Za-z._-]+)?\]|(?!-)[^@:/\s\[\]{_SHELL}$\\]+)"
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _URL = re.compile(rf"(?P<scheme>ssh|rsync)://{_HOST}(?::(?P<port>[0-9]+))?/(?P<path>.*)\Z")

@@ -83,7 +83,8 @@ def test_a_relative_path_counts_from_here(tmp_path: Path) -> None:
         "ssh://[-x]/y", "[-oProxyCommand=x]:/y", "rsync://", "rsync://nas", "rsync://nas/", "rsync://nas//x", "rsync://-x/m",
         "rsync://nas:99999999999/m", "http://nas/x", "s3://bucket/x", "git+ssh://nas/x", "ssh+rsync://nas/x", "SSH://nas/x",
         "ssh://nas:" + "9" * 5000 + "/x", "`touch x`:/y", "$(touch$IFS.x):/y", "ssh://nas;x/y", "rsync://na|s/m", "a'b::m", "me;x@nas:/y",
-        "ssh://{x}@nas/y", "nas\\x:/y", "me\\@nas:/y", "&nas:/x", "a<b:/x", "ssh://$nas/x",
+        "ssh://{x}@nas/y", "nas\\x:/y", "me\\@nas:/y", "&nas:/x", "a<b:/x", "ssh://$nas/x", "[:-:1]:/x",
+        "[fe80::1%]:/x", "ssh://[fe80::1%a:b]/x", "rsync://[::nas]/m",
     ],
     ids=lambda text: ascii(text)[:30],
 )  # fmt: skip
