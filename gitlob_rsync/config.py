@@ -5,7 +5,7 @@ import re
 import shlex
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import sha1
@@ -20,19 +20,23 @@ from gitlob_rsync.location import Location
 
 TEAM_FILE = ".gitlobconfig"
 _TEAM_KEYS = re.compile(
-    r"remote\..+\.git-lob-(path|provider)\Z|git-lob\.fetch-(include|exclude|refs|commits-head|commits-other)\Z",
+    r"remote\..+\.git-lob-(path|provider|identity)\Z|git-lob\.fetch-(include|exclude|refs|commits-head|commits-other)\Z",
     re.DOTALL,
 )
-_REMOTE_KEY = re.compile(r"remote\.(.+)\.git-lob-(path|provider)\Z", re.DOTALL)
+_REMOTE_KEY = re.compile(r"remote\.(.+)\.git-lob-(path|provider|identity)\Z", re.DOTALL)
+IDENTITY = re.compile(r"[0-9a-f]{32}")
+"""What says which store one is, as gitlob-setup --check shows it."""
 _BWLIMIT = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)(?:(b)|([kmgtp]?)(b|ib)?)\Z", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A store elsewhere. `name` is that of the git remote it belongs to, None for a location given by hand."""
+    """A store elsewhere. `name` is that of the git remote it belongs to, None for a location given by hand; `identity` what
+    the configuration says of which store it is."""
 
     name: str | None
     location: Location
+    identity: str | None = None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.location})" if self.name else str(self.location)
@@ -59,6 +63,7 @@ class Settings:
     retries: int = 3
     lock_wait: float = lock.WAIT
     fsync: bool = True
+    allow_incomplete: bool = False
     ssh_command: str | None = None
     has_filter: bool = False
     warnings: tuple[str, ...] = ()
@@ -85,13 +90,14 @@ class Settings:
         wrong: dict[str, UsageError] = {}
         for key, value in values.items():
             if (found := _REMOTE_KEY.match(key)) and found[2] == "path":
-                provider = values.get(f"remote.{found[1]}.git-lob-provider")
                 try:
-                    remotes[found[1]] = _remote(repo, found[1], value, provider)
+                    remotes[found[1]] = _remote(repo, found[1], values)
                 except UsageError as error:
                     wrong[found[1]] = error  # matters only to who uses this remote
             elif found and f"remote.{found[1]}.git-lob-path" not in values:
-                lone = _wrong_provider(value) or value.wrong(f"there is no remote.{found[1]}.git-lob-path beside it")
+                lone = (found[2] == "provider" and _wrong_provider(value)) or value.wrong(
+                    f"there is no remote.{found[1]}.git-lob-path beside it"
+                )
                 wrong[found[1]] = lone
 
         def text(key: str) -> str | None:
@@ -133,6 +139,7 @@ class Settings:
             if "git-lob.bwlimit" in values
             else None,
             fsync=_boolean(values.get("git-lob.fsync"), True),
+            allow_incomplete=_boolean(values.get("git-lob.allow-incomplete-push"), False),
             ssh_command=_ssh_command(text("core.sshcommand")),
             has_filter=bool(text("filter.lob.clean") or text("filter.lob.process")),
             warnings=tuple(warnings),
@@ -214,14 +221,20 @@ def _wrong_provider(provider: Value) -> UsageError | None:
     return provider.wrong("this provider is not supported; it can be rsync or filesystem")
 
 
-def _remote(repo: Repo, name: str, path: Value, provider: Value | None) -> Remote:
+def _remote(repo: Repo, name: str, values: Mapping[str, Value]) -> Remote:
+    path, provider, identity = (
+        values.get(f"remote.{name}.git-lob-{what}") for what in ("path", "provider", "identity")
+    )
+    assert path
     if provider and (unsupported := _wrong_provider(provider)):
         raise unsupported
+    if identity and not IDENTITY.fullmatch(identity.text):
+        raise identity.wrong("an identity is 32 hexadecimal digits; gitlob-setup --check shows that of a store")
     try:
         place = location.parse(path.text, repo.work_tree or repo.git_dir)
     except UsageError as error:
         raise path.wrong(error.line()) from None
-    return Remote(name, place)
+    return Remote(name, place, identity.text if identity else None)
 
 
 def _ssh_command(configured: str | None) -> str | None:

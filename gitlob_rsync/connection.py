@@ -1,15 +1,19 @@
 """A repository joined with one remote store: one connection, and what is here and what is there."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 
+from gitlob_rsync import identity
 from gitlob_rsync.config import Remote, Settings, client_name
+from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
+from gitlob_rsync.identity import WrongStore
 from gitlob_rsync.layout import META, NAME, Meta, name
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.report import Paths
-from gitlob_rsync.rsync import NotAStore, Options, Session
+from gitlob_rsync.rsync import IDENTITY, NotAStore, Options, Session
 from gitlob_rsync.store import read_meta
 from gitlob_rsync.stores import Stores, obtain
 
@@ -25,24 +29,143 @@ class Connection:
         self.store = stores.own
         self.shared = stores.shared
         self._listing: dict[str, int] | None = None
+        self._identity: str | None = None
+        self._looked = False
+        self._empty: bool | None = None
 
     def __enter__(self) -> "Connection":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "session" in self.__dict__:
-            self.session.close()
+        if "_line" in self.__dict__:
+            self._line.close()
 
     @cached_property
-    def session(self) -> Session:
-        """The connection to the remote store."""
+    def _line(self) -> Session:
+        """The connection, to whatever is there."""
         own = self.settings
         options = Options(own.timeout, client_name(self.repo), own.bwlimit, own.fsync, own.ssh_command, own.retries)
         return Session(self.remote.location, options, self.meter)
 
-    def reach(self) -> None:
-        """See whether the store can be read, without moving anything. Raises RemoteError, and NotAStore."""
-        self.session.sizes([name(Sha("0" * 40), META)])
+    @property
+    def session(self) -> Session:
+        """The connection to the remote store, once it turned out to be the right one. Raises as identify."""
+        self.identify()
+        return self._line
+
+    @property
+    def known(self) -> str | None:
+        """The identity of the store that is to be at the location; None where nothing says which."""
+        return identity.known(self.repo, self.remote)
+
+    def identify(self) -> str | None:
+        """The identity of the store at the location; None where it has none yet, and none is known. Nothing is written.
+
+        Raises WrongStore where it is not the one that is known, RemoteError, and NotAStore where there is no such folder
+        and none is known."""
+        if not self._looked:
+            try:
+                shown = self._shown()
+            except NotAStore:
+                if self.known or identity.was_used(self.repo, self.remote.location):
+                    raise self._lost("there is no such folder") from None
+                raise
+            if shown != self.known and (shown is None or self.known):
+                raise self._lost(f"the folder there shows the identity {identity.short(shown)}")
+            if shown is None and identity.was_used(self.repo, self.remote.location) and not self._line.has_content():
+                raise self._lost("the folder there is empty")
+            self._accept(shown)
+        return self._identity
+
+    def _shown(self) -> str | None:
+        content = self._line.look().identity
+        return identity.decode(content, str(self.remote)) if content is not None else None
+
+    def _lost(self, why: str) -> WrongStore:
+        name = self.remote.name or self.remote.location
+        known = f"the store {identity.short(self.known)}" if self.known else "the store that was there before"
+        return WrongStore(
+            f"{self.remote}: {known} is not there: {why}",
+            f"mount it, or name its new place; gitlob-setup {name} --adopt takes what is there for the store, "
+            "--create makes a new one",
+        )
+
+    def _accept(self, shown: str | None) -> None:
+        self._looked, self._identity = True, shown
+        if shown:
+            self._empty = False
+        if shown and shown != identity.remembered(self.repo, self.remote.location):
+            with suppress(OSError):  # it is met again the next time
+                identity.remember(self.repo, self.remote.location, shown)
+
+    def establish(self) -> str:
+        """Have the store be there with an identity, and return that. A folder that is not there, or is empty, becomes a new
+        store, and a store of git-lob or of older versions gets an identity; either is said. Raises as identify."""
+        if self.is_new:
+            return self._name(old=False)
+        return self._identity or self._name(old=True)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is at the location, and nothing is known to have been there. Raises as identify."""
+        if self._empty is None:
+            try:
+                self._empty = self.identify() is None and not self._line.has_content()
+            except NotAStore:
+                self._empty = True
+        return self._empty
+
+    def adopt(self) -> str:
+        """Take the store at the location for the right one, whatever was known of it. Raises UsageError where there is
+        none."""
+        shown = self._shown()
+        if shown is None and not self._line.has_content():
+            raise UsageError(
+                f"{self.remote}: the folder there is no store: it is empty",
+                "mount the store, or name its place; --create makes a new one",
+            )
+        if shown is None:
+            return self._name(old=True)
+        self._accept(shown)
+        return shown
+
+    def create(self, *, shared: bool) -> str:
+        """Make a new store at the location; `shared`: for all accounts of its folder's group. Raises UsageError where
+        there is one already."""
+        with suppress(NotAStore):
+            if self._shown() or self._line.has_content():
+                raise UsageError(
+                    f"{self.remote}: there is a store already", "gitlob-setup REMOTE --adopt takes it as it is"
+                )
+        if shared:
+            self._line.make_shared_root()
+            if not self._line.look().is_shared:
+                raise UsageError(
+                    f"{self.remote}: its folder cannot be made one that its group may write to",
+                    "its owner has to run: chmod 2775 on it there",
+                )
+        return self._name(old=False)
+
+    def _name(self, *, old: bool) -> str:
+        """Give a store that has no identity one. Where two clones do so at once, the one that is there in the end counts."""
+        self._line.publish(IDENTITY, identity.encode(identity.make()), anew=False)
+        shown = self._shown()
+        if shown is None:
+            raise UsageError(f"{self.remote}: the file that was just written there is not there", "see the disk there")
+        self._accept(shown)
+        what = "is a store without an identity, and has one now" if old else "is a new store"
+        self.meter.note(f"{self.remote} {what}: {identity.short(shown)}")
+        return shown
+
+    def probe(self) -> None:
+        """See whether this account may write to the store. Raises GitlobError, as the write failed, where it may not."""
+        try:
+            self.session.probe()
+        except GitlobError as error:
+            account = self.remote.location.account
+            failed = GitlobError(f"{self.remote}: {account} may not write there: {error}", error.hint)
+            failed.exit_code = error.exit_code
+            raise failed from None
 
     def listing(self, *, new: bool = False) -> Mapping[str, int]:
         """Every file of the remote store that has a binary's name, with its size in bytes, as it was when first asked for.
@@ -89,12 +212,11 @@ class Connection:
         same = (listing.get(name(sha, part)) == self.store.held(sha, [part])[0] for part in chunks)
         return name(sha, META) in listing and all(same)
 
-    def metas_there(self, shas: Collection[Sha]) -> set[Sha]:
-        """Of `shas`, those whose meta the remote has: it gets there last. Raises RemoteError."""
-        if not shas:
-            return set()
-        try:
-            found = self.session.sizes(name(sha, META) for sha in sorted(shas))
-        except NotAStore:
-            return set()
-        return {sha for sha in shas if name(sha, META) in found}
+    def whole_of(self, shas: Collection[Sha], here: Mapping[Sha, Meta]) -> frozenset[Sha]:
+        """Of `shas`, those that the remote has whole, by one listing: of what is `here`, all files in their sizes; of the
+        rest the meta, which gets there last. Raises RemoteError."""
+        files = {sha: here[sha].parts() if sha in here else [META] for sha in sorted(shas)}
+        found = self.session.sizes(name(sha, part) for sha, parts in files.items() for part in parts)
+        return frozenset(
+            sha for sha in files if (here[sha].whole_in(found) if sha in here else name(sha, META) in found)
+        )

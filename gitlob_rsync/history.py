@@ -318,6 +318,15 @@ def walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[str
                 yield commit, int(date), parents
 
 
+def unreached(repo: Repo, commits: Collection[str], others: Collection[str]) -> list[str]:
+    """Of `commits`, those that the history of `others` does not hold."""
+    if not commits:
+        return []
+    revisions = "".join(f"{commit}\n" for commit in commits) + "".join(f"^{commit}\n" for commit in others)
+    outside = set(repo.run("rev-list", "--stdin", input=revisions.encode()).decode().split())
+    return [commit for commit in commits if commit in outside]
+
+
 def tracked(repo: Repo, remote: str) -> list[str]:
     """The commits that the tracking branches of a remote are at."""
     return list(_tips(repo, f"--remotes={remote}"))

@@ -97,6 +97,11 @@ def configure_remote(repo: Repo, name: str, place: Location) -> bool:
     return bool(repo.run("config", "--get", f"remote.{name}.url", ok=(0, 1)))
 
 
+def configure_identity(repo: Repo, name: str, identity: str) -> None:
+    """Say which store that of a git remote is, over what a tracked file says."""
+    repo.run("config", f"remote.{name}.git-lob-identity", identity)
+
+
 def attribute_line(pattern: str) -> str:
     """A line of .gitattributes (gitattributes(5)). Raises UsageError for what can be no pattern there."""
     if pattern.startswith(("!", "[attr]")) or not pattern.strip() or "\n" in pattern or "\0" in pattern:

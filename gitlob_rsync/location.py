@@ -53,6 +53,14 @@ class Location:
             return f"ssh://{self.host}:{self.port}{literal}{path}"
         return f"{self.host}:{self.path}"
 
+    @property
+    def account(self) -> str:
+        """Who reads and writes there, for a message."""
+        user, at, host = self.host.rpartition("@")
+        if self.kind is Kind.PATH:
+            return f"the user with the number {os.geteuid()}"
+        return user if at else f"your account at {host}"
+
     def rsync_argument(self) -> str:
         """The root as rsync's argument, with the trailing slash that means "what is inside"."""
         root = self.path.rstrip("/") + "/"

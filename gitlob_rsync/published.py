@@ -11,8 +11,10 @@ import re
 import socket
 from collections.abc import Collection
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 
-from gitlob_rsync import lock, state
+from gitlob_rsync import identity, lock, state
+from gitlob_rsync.config import Remote
 from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Location
@@ -84,14 +86,30 @@ def _path(repo: Repo, location: Location) -> str:
     return state.path(repo, "lists", state.name_of(location))
 
 
-def read(repo: Repo, location: Location) -> set[Sha] | None:
-    """What this clone published for a location; None where nothing is known of it, or where that was another clone: the
-    folder was moved, or copied."""
-    said = state.read(_path(repo, location))
-    shas = said.get("shas") if said and said.get("whose") == _whose(repo) else None
-    return {Sha(sha) for sha in shas if isinstance(sha, str) and is_sha(sha)} if isinstance(shas, list) else None
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What this clone published for a store: all that the history of `tips` needs, and what else it once needed."""
+
+    shas: frozenset[Sha]
+    tips: tuple[str, ...]
 
 
-def write(repo: Repo, location: Location, shas: Collection[Sha]) -> None:
+def read(repo: Repo, remote: Remote) -> Published | None:
+    """What this clone published for the store that is known to be at a remote's location; None where nothing is known of
+    it, or where that was another clone: the folder was moved, or copied. Tips are commits that are here."""
+    store = identity.known(repo, remote)
+    said = state.read(_path(repo, remote.location))
+    shas, tips = said.get("shas"), said.get("tips")
+    if not store or said.get("store") != store or said.get("whose") != _whose(repo):
+        return None
+    if not isinstance(shas, list) or not isinstance(tips, list):
+        return None
+    here = repo.existing(f"{tip}^{{commit}}" for tip in tips if isinstance(tip, str) and tip.isalnum())
+    return Published(frozenset(Sha(sha) for sha in shas if isinstance(sha, str) and is_sha(sha)), tuple(here))
+
+
+def write(repo: Repo, remote: Remote, shas: Collection[Sha], tips: Collection[str]) -> None:
     """Keep what was published."""
-    state.write(_path(repo, location), {"whose": _whose(repo), "shas": sorted(shas)})
+    store = identity.known(repo, remote)
+    said: dict[str, object] = {"whose": _whose(repo), "store": store, "shas": sorted(shas), "tips": sorted(set(tips))}
+    state.write(_path(repo, remote.location), said)

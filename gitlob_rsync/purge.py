@@ -160,7 +160,7 @@ def _proven(
             proven = connection.whole_there(old)
         reason = Reason.LACKING
     else:
-        known = record.read(repo, remote.location)
+        known = record.read(repo, remote)
         proven = set(old) - history.references(repo, Committed(known=known, reflogs=True)).keys() if known else set()
         reason = Reason.UNRECORDED
     lacking = (sha for sha in old if sha not in proven)

@@ -5,37 +5,49 @@ from dataclasses import replace
 
 from gitlob_rsync import history, published, record
 from gitlob_rsync.connection import Connection
-from gitlob_rsync.history import Committed, Recent, Unpushed
+from gitlob_rsync.history import Committed, Recent
 from gitlob_rsync.layout import META, NAME, Meta, name
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.report import FindPaths, Report, named
+from gitlob_rsync.report import FindPaths, Paths, Report, named
 
 
 def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = False, dry_run: bool = False) -> Report:
     """Send of what `scope` selects what is here and sound.
 
-    With a Committed scope only commits are looked at that are not on record as pushed, unless `recheck`. Raises
-    RemoteError where the remote cannot be reached or broke off.
+    With a Committed scope only commits are looked at that are not on record as pushed to this store, unless `recheck`.
+    Raises RemoteError where the remote cannot be reached or broke off, WrongStore where another store is there.
     """
-    repo, location = connection.repo, connection.remote.location
+    repo, remote = connection.repo, connection.remote
     tips: list[str] = []
-    told = published.read(repo, location) is not None
     if isinstance(scope, Committed):
-        # what was pushed before it was said to be needed may have been purged there
-        known = () if recheck or not told else record.read(repo, location)
+        known = () if recheck else _known(connection)
         tips = [*history.tips(repo, scope), *(known if scope.refs else ())]
         scope = replace(scope, known=known)
     report = _push_scope(connection, scope, dry_run=dry_run, recheck=recheck)
-    whole = not report.missing and not report.damaged and not report.absent
-    if tips and not dry_run and not scope.pathspecs and whole:
-        record.write(repo, location, tips)
+    if tips and not dry_run and not scope.pathspecs and _is_whole(report):
+        record.write(repo, remote, tips)
     return report
 
 
-def push_commits(connection: Connection, commits: Collection[str], known: Collection[str]) -> Report:
-    """Send what `commits` need and the history of `known` does not imply already; the record stays as it is. Raises as
-    push."""
-    return _push_scope(connection, Committed(tuple(commits), known=tuple(known)))
+def push_commits(connection: Connection, commits: Collection[str]) -> Report:
+    """Send what `commits` need, but for those that are on record as pushed to this store, and put them on record. Where
+    something is neither here nor there, nothing is sent. Raises as push."""
+    repo, remote = connection.repo, connection.remote
+    known = _known(connection)
+    report = _push_scope(connection, Committed(tuple(commits), known=known), all_or_nothing=True)
+    if _is_whole(report) and not set(commits) <= set(known):
+        record.write(repo, remote, [*commits, *history.unreached(repo, known, commits)])
+    return report
+
+
+def _known(connection: Connection) -> tuple[str, ...]:
+    """The commits on record. What was pushed before it was said to be needed may have been purged there."""
+    told = published.read(connection.repo, connection.remote)
+    return record.read(connection.repo, connection.remote) if told else ()
+
+
+def _is_whole(report: Report) -> bool:
+    return not report.missing and not report.damaged and not report.absent
 
 
 def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
@@ -46,7 +58,8 @@ def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
     lacking = [meta for meta in here if not meta.whole_in(listing)]
     everything = frozenset(meta.sha for meta in here)
     if here and not dry_run:
-        _publish(connection, ())
+        connection.establish()
+        _publish(connection, (), ())
     report = Report(everything, everything)
     return _push(
         connection, report, lacking, dry_run, lambda shas: history.references(connection.repo, Committed(), shas)
@@ -54,43 +67,67 @@ def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
 
 
 def _push_scope(
-    connection: Connection, scope: Committed | Recent, *, dry_run: bool = False, recheck: bool = False
-) -> Report:
+    connection: Connection, scope: Committed | Recent, *,
+    dry_run: bool = False, recheck: bool = False, all_or_nothing: bool = False,
+) -> Report:  # fmt: skip
+    """`all_or_nothing`: send nothing where something is missing.
+
+    What git's tracking branches have says nothing of the store. So what no record says to be in it is looked for there, all
+    of it by one listing; but for a push of new commits alone whose binaries are all here.
+    """
     repo = connection.repo
     selected = history.references(repo, scope)
-    if not dry_run and (selected or recheck):
-        _publish(connection, selected, known=not recheck)
     here = connection.here(selected, link=not dry_run)
     report = Report(frozenset(selected), frozenset(here))
-    report = _push(connection, report, here.values(), dry_run, lambda shas: history.references(repo, scope, shas))
+
+    def find_paths(shas: Collection[Sha]) -> Paths:
+        return history.references(repo, scope, shas)
+
     if dry_run:
+        return _push(connection, report, here.values(), dry_run, find_paths)
+    absent = selected.keys() - here.keys()
+    unsure = bool(absent) or (bool(selected) and not (isinstance(scope, Committed) and scope.known))
+    new = unsure and connection.is_new
+    if new and absent and all_or_nothing and not connection.settings.allow_incomplete:
+        return replace(report, missing=named(absent, find_paths))
+    commits = scope.refs if isinstance(scope, Committed) else ()
+    if selected or recheck:
+        _publish(connection, selected, commits, known=not recheck)
+    there = connection.whole_of(selected, here) if unsure and not new else frozenset()
+    missing = named(absent - there, find_paths)
+    if missing and connection.settings.allow_incomplete:
+        report, missing = replace(report, absent=len(missing)), {}
+    report = replace(report, missing=missing)
+    if missing and all_or_nothing:
         return report
-    lacking = selected.keys() - here.keys() - connection.metas_there(selected.keys() - here.keys())
-    if lacking:
-        unpushed = Unpushed(scope.refs, scope.pathspecs)
-        needed = history.references(repo, unpushed, lacking).keys() & lacking
-        missing = named(needed, lambda shas: history.references(repo, unpushed, shas))
-        report = replace(report, missing=missing, absent=len(lacking - needed))
-    return report
+    return _push(connection, report, [meta for sha, meta in here.items() if sha not in there], dry_run, find_paths)
 
 
-def _publish(connection: Connection, needed: Collection[Sha], *, known: bool = True) -> None:
-    """Have the remote know that this clone needs `needed`, beside what it said before. It has to come before anything is
-    sent, or found to be there already: a purge of the remote store at the same time goes by it.
+def _publish(connection: Connection, needed: Collection[Sha], commits: Collection[str], *, known: bool = True) -> None:
+    """Have the store know that this clone needs `needed`, and all that refs need here, those of git's remotes among them,
+    whoever sent it, beside what was said before. It has to come before anything is sent, or found to be there already: a
+    purge of the remote store at the same time goes by it.
 
     Not `known`: whatever was said before counts for nothing. Two pushes at once must not each forget the other's.
     """
-    repo, location = connection.repo, connection.remote.location
+    repo, remote = connection.repo, connection.remote
     with published.turn(connection.store, "a push", connection.settings.lock_wait):
-        before = published.read(repo, location)
-        if before is not None and known:
-            needs = before | set(needed)
-        else:
-            needs = set(needed) | history.references(repo, Committed()).keys()
-        if needs == (before or set()) and (known or before is None):
+        before = published.read(repo, remote) if known else None
+        tips = {*history.tips(repo, Committed()), *commits}
+        needs = set(needed)
+        if not before or not tips <= set(before.tips):
+            needs |= history.references(repo, Committed(known=before.tips if before else ())).keys()
+        if before:
+            needs |= before.shas
+            tips.update(before.tips)
+        if not needs:
             return
-        connection.session.publish(f"{published.FOLDER}/{published.clone_name(repo)}", published.encode(repo, needs))
-        published.write(repo, location, needs)
+        if not before or needs != before.shas:
+            connection.establish()
+            connection.session.publish(
+                f"{published.FOLDER}/{published.clone_name(repo)}", published.encode(repo, needs)
+            )
+        published.write(repo, remote, needs, tips)
 
 
 def _push(

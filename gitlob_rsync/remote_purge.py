@@ -112,12 +112,13 @@ def purge(
 
 def _publish_own(repo: Repo, session: Session, remote: Remote) -> float:
     """Write this clone's list anew; returns the remote's time."""
+    tips = history.tips(repo, Committed())
     needed = history.references(repo, Committed()).keys()
     # commits that are on record as pushed, but that no ref leads to any more, may lose their binaries now
     record.forget(repo, remote.location)
     own = published.clone_name(repo)
     session.publish(f"{published.FOLDER}/{own}", published.encode(repo, needed))
-    published.write(repo, remote.location, needed)
+    published.write(repo, remote, needed, tips)
     written = [item for item in session.aside(published.FOLDER) if item.name == own]
     if not written:
         raise GitlobError(

@@ -17,7 +17,7 @@ class Report:
 
     `selected`: what was asked for; `present`: of these, what was here before; `transferred`: what moved (with a dry run:
     would move; `bytes` is None then where only the remote could tell). `missing` and `damaged`: what could not be had,
-    or sent. `absent`: at a push, what older commits need and neither here nor at the remote is.
+    or sent. `absent`: at a push that may be incomplete, what is neither here nor at the remote.
     """
 
     selected: frozenset[Sha] = frozenset()

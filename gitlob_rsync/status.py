@@ -112,7 +112,7 @@ def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection
             placeholders = needs.everything(repo)
             tips = branches.tips(repo, placeholders)
             if status.remote:
-                known = record.read(repo, status.remote.location)
+                known = record.read(repo, status.remote)
                 to_push = (
                     history.selected(repo, Committed(known=known), placeholders) if known else {*placeholders.values()}
                 )

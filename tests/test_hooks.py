@@ -45,8 +45,13 @@ def test_a_binary_that_tracking_branches_imply_is_not_looked_for(pushing: Work, 
     assert check(store) == {sha_of(b"new")}
 
 
-def test_a_push_without_placeholders_opens_no_connection(pushing: Work) -> None:
-    pushing.git("config", "remote.origin.git-lob-path", f"ssh://127.0.0.1:{free_port()}/nowhere")
+def test_a_push_without_placeholders_opens_no_connection(
+    pushing: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "rsync").write_text("#!/bin/sh\nexit 99\n")
+    (tmp_path / "broken" / "rsync").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'broken'}{os.pathsep}{os.environ['PATH']}")
     pushing.commit(text="no binary")
     pushing.git("push", "-q", "origin", "main")
     pushing.git("push", "-q", "origin", ":refs/heads/none", "main:refs/heads/copy")

@@ -434,15 +434,17 @@ def test_what_an_unpushed_commit_needs_must_be_somewhere(tmp_path: Path, place: 
     assert check(place.folder) == {sha_of(b"here"), sha_of(b"there")}
 
 
-def test_what_only_older_commits_need_may_be_nowhere(tmp_path: Path, store: Path) -> None:
+def test_what_older_commits_need_and_is_nowhere_is_missing(tmp_path: Path, store: Path) -> None:
+    """That git's remote has a commit says nothing of the store."""
     work = repository(tmp_path / "work", store, {"gone.bin": b"gone"})
     drop(work.content, b"gone")
     work.git("update-ref", "refs/remotes/origin/main", "main")
     work.git("rm", "-q", "--cached", "gone.bin", code=128)  # the index is empty: nothing of it is needed there
     commit(work, {"gone.bin": b"new"})
     put(work.content, b"new")
-    said = work.sync("--push")
-    assert "1 of older commits are neither here nor there" in said.stderr
+    assert f"missing at origin ({store}): {sha_of(b'gone')} gone.bin" in work.sync("--push", code=3).stderr
+    work.git("config", "git-lob.allow-incomplete-push", "true")
+    assert "1 neither here nor there" in work.sync("--push").stderr
     assert check(store) == {sha_of(b"new")}
     assert not records(work), "a later push has to look at them again"
 
@@ -762,15 +764,17 @@ def test_any_number_of_binaries_takes_two_runs(tmp_path: Path, store: Path, runs
     contents = {f"{number}.bin": b"%d" % number for number in range(50)} | {"large.bin": bytes(2 * CHUNK) + b"x"}
     work = repository(tmp_path / "work", store, contents)
     assert work.json("--push")["transferred"] == 51
-    assert len(runs()) == 3, "the list of what is needed, chunks, metas"
+    assert len(runs()) == 6, (
+        "a look at the place, its identity and a look at that, the list of what is needed, chunks, metas"
+    )
     other = repository(tmp_path / "other", store, contents, have=False)
     assert other.json("--pull")["transferred"] == 51
-    assert len(runs()) == 2, "metas and first chunks, then the other chunks"
+    assert len(runs()) == 3, "which store it is, metas and first chunks, then the other chunks"
     assert other.json("--pull")["present"] == 51
     assert not runs()
     drop(other.content, b"7")
     assert other.json("--pull")["transferred"] == 1
-    assert len(runs()) == 1
+    assert len(runs()) == 2
     assert work.json("--push", "--recheck")["transferred"] == 0
     assert len(runs()) <= 3
 
@@ -778,10 +782,14 @@ def test_any_number_of_binaries_takes_two_runs(tmp_path: Path, store: Path, runs
 def test_two_runs_over_ssh_share_one_set_of_options(tmp_path: Path, sshd: Sshd, runs: Callable[[], list[str]]) -> None:
     work = repository(tmp_path / "work", sshd.location(tmp_path / "remote"), {"a.bin": b"abc"})
     work.sync("--push", env={"GIT_SSH_COMMAND": sshd.command})
-    assert len(runs()) == 3
+    assert len(runs()) == 6
     drop(work.content, b"abc")
     work.sync("--pull", env={"GIT_SSH_COMMAND": sshd.command})
-    assert len(runs()) == 1
+    assert len(runs()) == 2
+    commit(work, {"b.bin": b"b"})
+    put(work.content, b"b")
+    work.sync("--push", env={"GIT_SSH_COMMAND": sshd.command})
+    assert len(runs()) == 4, "which store it is, the list of what is needed, chunks, metas"
 
 
 # Other files in a store
@@ -1005,11 +1013,14 @@ def test_a_location_by_hand_is_the_remote_that_has_it(
 def test_the_default_remote(tmp_path: Path) -> None:
     work = repository(tmp_path / "work", None, {"a.bin": b"abc"})
 
+    names = ("origin", "tracked", "other")
+
     def chosen() -> str:
-        for name in ("origin", "tracked", "other"):
-            shutil.rmtree(tmp_path / name, ignore_errors=True)
-        work.sync("--push", "--recheck")
-        (found,) = [name for name in ("origin", "tracked", "other") if (tmp_path / name).exists()]
+        before = {name: len(tree(tmp_path / name)) for name in names if (tmp_path / name).exists()}
+        commit(work, {"new.bin": f"{before}".encode()})
+        put(work.content, f"{before}".encode())
+        work.sync("--push")
+        (found,) = [n for n in names if (tmp_path / n).exists() and len(tree(tmp_path / n)) > before.get(n, 0)]
         return found
 
     work.git("config", "remote.other.git-lob-path", str(tmp_path / "other"))

@@ -3,10 +3,10 @@
 import re
 import sys
 
-from gitlob_rsync import history, journal, lock
+from gitlob_rsync import journal, lock
 from gitlob_rsync.commands.sync_report import tell
 from gitlob_rsync.commands.sync_scopes import Result, note_push
-from gitlob_rsync.config import Settings
+from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import ExitCode
 from gitlob_rsync.git import Repo
@@ -23,23 +23,37 @@ def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter:
     if name is None or name not in {*settings.remotes, *settings.wrong_remotes}:
         return ExitCode.DONE  # a remote without a store, or a URL
     remote = settings.remote(name)
-    local, there = pushed(sys.stdin.buffer.read())
-    commits = _commits(repo, local)
+    commits = _commits(repo, pushed(sys.stdin.buffer.read())[0])
     if not commits:
         return ExitCode.DONE
-    known = _commits(repo, there) + history.tracked(repo, name)
     with (
         journal.keeping(repo, remote.location, [journal.PUSH]) as note,
         lock.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
         Connection(repo, stores, settings, remote, meter) as connection,
     ):
-        report = push_commits(connection, commits, known)
+        report = push_commits(connection, commits)
         if report.selected:
             note_push(note, report)
     result = Result(report, remote, False, pushed=report)
     if report.selected:
         tell(result, meter)
+    if report.missing:
+        meter.warn(_way_out(settings, remote, len(report.missing)))
     return result.exit_code
+
+
+def _way_out(settings: Settings, remote: Remote, count: int) -> str:
+    what = "1 binary" if count == 1 else f"{count} binaries"
+    others = sorted((name for name in settings.remotes if name != remote.name), key=lambda name: name != "origin")
+    bring = (
+        f"gitlob-sync --pull --committed {others[0]} brings them here"
+        if others
+        else "gitlob-sync --push sends them from a clone that has them"
+    )
+    return (
+        f"the push is stopped: it needs {what} that are neither here nor at {remote} "
+        f"({bring}; git config git-lob.allow-incomplete-push true lets the push go without them)"
+    )
 
 
 def pushed(told: bytes) -> tuple[list[str], list[str]]:

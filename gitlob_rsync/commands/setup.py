@@ -32,6 +32,18 @@ def make_parser() -> Parser:
     parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
     parser.add_argument("remote", metavar="REMOTE", nargs="?", help="the git remote that the store belongs to")
     parser.add_argument("location", metavar="LOCATION", nargs="?", help="where the store is, or shall be (see below)")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument(
+        "--create", action="store_true", help="make a new store at LOCATION now, instead of at the first push"
+    )
+    there.add_argument(
+        "--adopt", action="store_true", help="take the store that is at LOCATION, whatever was known to be there"
+    )
+    parser.add_argument(
+        "--shared",
+        choices=("group",),
+        help="make the new store one that all accounts of its folder's group can push to",
+    )
     parser.add_argument(
         "--track", metavar="PATTERN", nargs="+", action="extend", default=[],
         help="keep files of these names as binaries: adds lines to .gitattributes in the current folder",
@@ -55,9 +67,14 @@ def make_parser() -> Parser:
 def run(argv: Sequence[str]) -> int:
     parser = make_parser()
     given = parser.parse_args(argv)
-    if given.remote and not given.location and not given.check:
+    store = given.create or given.adopt or given.shared
+    if given.remote and not given.location and not given.check and not store:
         parser.error("REMOTE needs a LOCATION")
-    if given.check and (given.location or given.track or given.hooks or given.for_user or given.uninstall):
+    if store and not given.remote:
+        parser.error("--create, --adopt and --shared need a REMOTE")
+    if given.shared and given.adopt:
+        parser.error("--shared makes a new store; it does not go with --adopt")
+    if given.check and (given.location or given.track or given.hooks or given.for_user or given.uninstall or store):
         parser.error("--check changes nothing; it goes with REMOTE alone")
     if given.uninstall and (given.remote or given.track or given.hooks):
         parser.error("--uninstall goes with --global at most")
@@ -69,7 +86,7 @@ def run(argv: Sequence[str]) -> int:
     if given.check:
         assert repo
         return check(repo, given.remote, meter)
-    steps = _uninstall(repo) if given.uninstall else _install(repo, given)
+    steps = _uninstall(repo) if given.uninstall else _install(repo, given, meter)
     for step, done in steps:
         if not given.dry_run:
             done()
@@ -84,7 +101,7 @@ Step = tuple[str, Callable[[], object]]
 """What is done, in words and in deed."""
 
 
-def _install(repo: git.Repo | None, given: argparse.Namespace) -> list[Step]:
+def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter) -> list[Step]:
     """All steps, each checked before the first is taken."""
     own = install.Filter(repo)
     if not given.force:
@@ -93,7 +110,7 @@ def _install(repo: git.Repo | None, given: argparse.Namespace) -> list[Step]:
     steps: list[Step] = [
         (f"filter: git's configuration {scope} starts {install.program('gitlob-filter')}", own.configure)
     ]
-    if repo and given.remote:
+    if repo and given.location:
         place = install.remote_location(given.remote, given.location)
         steps.append(
             (
@@ -101,6 +118,9 @@ def _install(repo: git.Repo | None, given: argparse.Namespace) -> list[Step]:
                 lambda: install.configure_remote(repo, given.remote, place),
             )
         )
+    if repo and (given.create or given.adopt or given.shared):
+        what = "taken as it is" if given.adopt else f"made{' for its group' if given.shared else ''}"
+        steps.append((f"store: that of {given.remote} is {what}", partial(_stores, repo, given, meter)))
     if repo and given.track:
         path, lines = install.untracked(repo, given.track)
         if lines:
@@ -110,6 +130,19 @@ def _install(repo: git.Repo | None, given: argparse.Namespace) -> list[Step]:
         for name in hooks.SCRIPTS:
             steps.append((f"hook: {hooks.check(repo, name)}", partial(hooks.install, repo, name, program)))
     return steps
+
+
+def _stores(repo: git.Repo, given: argparse.Namespace, meter: Meter) -> None:
+    """Make the store of a remote, or take the one that is there."""
+    from gitlob_rsync.connection import Connection
+    from gitlob_rsync.stores import Stores
+
+    settings = config.Settings.load(repo)
+    remote = settings.remote(given.remote)
+    with Connection(repo, Stores.load(repo), settings, remote, meter) as connection:
+        shown = connection.adopt() if given.adopt else connection.create(shared=bool(given.shared))
+    if remote.name and remote.identity and remote.identity != shown:
+        install.configure_identity(repo, remote.name, shown)
 
 
 def _uninstall(repo: git.Repo | None) -> list[Step]:
@@ -153,7 +186,10 @@ def _remote(repo: git.Repo, word: str | None) -> str:
     remote = settings.remote(word)
     with Connection(repo, Stores.load(repo), settings, remote, Meter(PROGRAM)) as connection:
         try:
-            connection.reach()
+            shown = connection.identify()
+            if connection.is_new:
+                return f"{remote} can be reached; its folder is empty, the first push makes the store"
         except NotAStore:
             return f"{remote} can be reached; there is no store yet, the first push makes it"
-    return f"{remote} can be reached"
+        connection.probe()
+    return f"{remote} can be reached and written to; its identity is {shown or 'given by the next push'}"

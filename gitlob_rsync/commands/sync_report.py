@@ -139,7 +139,7 @@ def _directions(result: Result) -> Iterable[str]:
             size = "" if done.bytes is None else f" ({size_text(done.bytes)})"
             yield f"{would if result.dry_run else verb} {done.transferred} of {len(done.selected)} binaries{size}"
             if done.absent:
-                yield f"{done.absent} of older commits are neither here nor there"
+                yield f"{done.absent} neither here nor there"
 
 
 def _files(count: int) -> str:

@@ -53,7 +53,23 @@ def _known(version: tuple[int, ...], lacking: Iterable[str], *flags: str) -> lis
     return [flag for flag in flags if version >= _NOT_EVERYWHERE[flag] and flag not in lacking]
 
 
-_FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-perms", "--chmod=ugo=rwX", "--no-h", FORMAT)
+_FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-h", FORMAT)
+_PLAIN = ("--no-perms", "--chmod=ugo=rwX")
+"""The umask of the receiving side rules."""
+
+
+def is_shared(root: int | None) -> bool:
+    """Whether permissions of a store's root say that all accounts of its group may write to the store."""
+    return root is not None and root & 0o2020 == 0o2020
+
+
+def permissions(root: int | None) -> tuple[str, ...]:
+    """What becomes of the permissions of what is sent, by those of the store's root: a group that may write there, and
+    whose the root's files become (setgid), may write below it too, whatever the umask of who sends."""
+    if root is None or not is_shared(root):
+        return _PLAIN
+    folder = root & 0o777 | 0o2700
+    return "--perms", f"--chmod=D{folder:o},F{folder & 0o666:o}"
 
 
 def refused(given: Iterable[str], said: str) -> set[str]:
@@ -67,22 +83,23 @@ def refused(given: Iterable[str], said: str) -> set[str]:
 
 def fetch_args(version: tuple[int, ...], lacking: Iterable[str], partial: str) -> list[str]:
     # nothing in a store is larger than a chunk
-    return [*_FILES, f"--max-size={CHUNK}", "--size-only", "--ignore-missing-args", "--info=progress2",
+    return [*_FILES, *_PLAIN, f"--max-size={CHUNK}", "--size-only", "--ignore-missing-args", "--info=progress2",
             f"--partial-dir={partial}", *_known(version, lacking, "--trust-sender")]  # fmt: skip
 
 
 def send_args(
-    version: tuple[int, ...], lacking: Iterable[str], client: str, fsync: bool, anew: bool = False
-) -> list[str]:
+    version: tuple[int, ...], lacking: Iterable[str], client: str, fsync: bool, root: int | None = None,
+    anew: bool = False,
+) -> list[str]:  # fmt: skip
     durable = ["--fsync"] if fsync else []
     # nothing in a store is larger than a chunk
     which = ["--ignore-times"] if anew else [f"--max-size={CHUNK}", "--size-only"]
-    return [*_FILES, *which, "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
+    return [*_FILES, *permissions(root), *which, "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
             *_known(version, lacking, "--mkpath", *durable)]  # fmt: skip
 
 
 def look_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[str]:
-    return ["--dry-run", *_FILES, "--ignore-missing-args", *_known(version, lacking, "--trust-sender")]
+    return ["--dry-run", *_FILES, *_PLAIN, "--ignore-missing-args", *_known(version, lacking, "--trust-sender")]
 
 
 def list_args(left_over: bool = False) -> list[str]:
@@ -95,6 +112,10 @@ def list_args(left_over: bool = False) -> list[str]:
 
 ASIDE = "gitlob"
 """Ours at a remote store, beside the content: no folder of that can have this name."""
+IDENTITY = "identity"
+"""The file below ASIDE that says which store it is."""
+SHARED_ROOT = 0o2775
+"""The permissions of the root of a store that the accounts of a group share, as `git init --shared=group` has it."""
 LEFT_OVER = re.compile(rf"(...)/(...)/\.\1\2[0-9a-f]{{34}}_(meta|\d+)\.\w{{6}}|{ASIDE}/[a-z]+/\.[0-9a-f]+\.\w{{6}}")
 """What rsync calls a file that it still writes. Where it is killed, nobody comes back for it."""
 
@@ -102,6 +123,23 @@ LEFT_OVER = re.compile(rf"(...)/(...)/\.\1\2[0-9a-f]{{34}}_(meta|\d+)\.\w{{6}}|{
 def aside_args(folder: str) -> list[str]:
     kept = [f"/{ASIDE}/", *(f"/{ASIDE}/{folder}/" for folder in _above(folder)), f"/{ASIDE}/{folder}/**"]
     return ["--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+def root_args() -> list[str]:
+    """What says which store it is, and the root's own permissions, which show where the target is not there yet."""
+    kept = (f"/{ASIDE}/", f"/{ASIDE}/{IDENTITY}")
+    return ["--recursive", "--max-size=4096", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+def content_args() -> list[str]:
+    """What only a store has, at its root."""
+    hex3 = "[0-9a-f]" * 3
+    kept = (f"/{hex3}/", f"/{ASIDE}/", f"/{ASIDE}/*/")
+    return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+def shared_root_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[str]:
+    return ["--dirs", "--perms", f"--chmod=D{SHARED_ROOT:o}", *_known(version, lacking, "--mkpath")]
 
 
 def _above(folder: str) -> list[str]:
@@ -114,6 +152,11 @@ def move_args(into: str) -> list[str]:
     # rsync >= 3.1.0 at both ends
     return ["--files-from=-", "--from0", "--no-perms", "--chmod=ugo=rwX", "--delete-missing-args", "--backup",
             f"--backup-dir={into}"]  # fmt: skip
+
+
+def delete_args() -> list[str]:
+    # rsync >= 3.1.0 at both ends
+    return ["--files-from=-", "--from0", "--no-implied-dirs", "--delete-missing-args"]
 
 
 def empty_args(folder: str) -> list[str]:

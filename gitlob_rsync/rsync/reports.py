@@ -11,9 +11,10 @@ from typing import IO
 
 from gitlob_rsync.progress import Meter
 
-FORMAT = "--out-format=%i|%l|%M|%n"
-"""What happened, size in bytes, time of the last change, name."""
-_ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d{1,19})\|(\d{4}(?:/\d\d){2}-\d\d(?::\d\d){2})\|(.*)\Z", re.DOTALL)
+FORMAT = "--out-format=%i|%l|%M|%B|%n"
+"""What happened, size in bytes, time of the last change, permissions, name."""
+_ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d{1,19})\|(\d{4}(?:/\d\d){2}-\d\d(?::\d\d){2})\|[^|]{9}\|(.*)\Z", re.DOTALL)
+_FOLDER = re.compile(rb"cd[^|]{9}\|\d+\|[^|]*\|([-r][-w][-xsS][-r][-w][-xsS][-r][-w][-xtT])\|(.*)/\Z", re.DOTALL)
 _TOTAL = re.compile(rb" *(\d{1,19}) +\d+%")
 _LOOK = 0.5
 """Seconds of silence after which to see whether rsync is still there."""
@@ -39,9 +40,10 @@ class Item:
 
 @dataclass(slots=True)
 class Heard:
-    """What a run reported so far; `moved` in bytes."""
+    """What a run reported so far; `moved` in bytes. `folders`: those that were made here, with their permissions there."""
 
     items: list[Item] = field(default_factory=list)
+    folders: dict[str, int] = field(default_factory=dict)
     moved: int = 0
 
 
@@ -96,8 +98,21 @@ def listen(
                 if arrived and items:
                     arrived(items[-1].name)  # rsync tells of a file just before it gives it its name
                 items.append(Item(item[4].decode(errors="replace"), int(item[2]), item[3].decode()))
+            elif folder := _FOLDER.match(line):
+                heard.folders[folder[2].decode(errors="replace")] = _mode(folder[1].decode())
             elif total := _TOTAL.match(line):
                 heard.moved = int(total[1])
                 meter.reached(heard.moved)
         if not block:
             return True
+
+
+def _mode(text: str) -> int:
+    """The permission bits that rsync writes as `rwxrwsr-x`."""
+    bits = 0
+    for at, letter in enumerate(text):
+        if letter not in "-ST":
+            bits |= 0o400 >> at
+        if letter in "sStT":
+            bits |= {2: 0o4000, 5: 0o2000, 8: 0o1000}[at]
+    return bits

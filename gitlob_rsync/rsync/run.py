@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from gitlob_rsync import process
@@ -27,6 +27,7 @@ class Ended:
     items: list[Item]
     stderr: str
     moved: int
+    folders: dict[str, int] = field(default_factory=dict)
 
     def sizes(self) -> dict[str, int]:
         return {item.name: item.size for item in self.items}
@@ -80,7 +81,7 @@ def _supervise(
         except BaseException:
             _stop(running)
             raise
-    return Ended(code, heard.items, said or _told(errors), heard.moved)
+    return Ended(code, heard.items, said or _told(errors), heard.moved, heard.folders)
 
 
 @contextmanager

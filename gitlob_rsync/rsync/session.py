@@ -45,6 +45,19 @@ class Options:
     retries: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The folder of a store: its permission bits (None where they do not show), and the content of the file that says which
+    store it is."""
+
+    mode: int | None
+    identity: bytes | None
+
+    @property
+    def is_shared(self) -> bool:
+        return flags.is_shared(self.mode)
+
+
 class Session:
     """Transfers with the store at one location, until `close`. Files are given and returned by name, with their sizes
     in bytes."""
@@ -56,6 +69,7 @@ class Session:
         self._version = flags.local_version()
         self._lacking: set[str] = set()  # what the remote's rsync turned out not to know
         self._worked = False  # whether the remote ever answered
+        self._mode: int | None = None  # the permissions of the store's root, once it was looked at
         ssh = process.tool("ssh") if location.kind is Kind.SSH and options.ssh_command is None else ""
         self._scratch = tempfile.mkdtemp(prefix="gitlob-")
         self._ssh = self._ssh_command(ssh) if location.kind is Kind.SSH else None
@@ -120,7 +134,9 @@ class Session:
         self._check_folders(names)
 
         def args() -> list[str]:
-            return flags.send_args(self._version, self._lacking, self._options.client, self._options.fsync, anew)
+            return flags.send_args(
+                self._version, self._lacking, self._options.client, self._options.fsync, self._mode, anew
+            )
 
         while True:
             ended = self._run(args, root + "/", self._root(), names, umask=self._remote_umask())
@@ -190,16 +206,61 @@ class Session:
             raise failure(self.location, ended)
         return ended.items
 
-    # Beside the store's content: lists of what clones need, and the trash
+    # Beside the store's content: which store it is, lists of what clones need, and the trash
 
-    def publish(self, file: str, content: bytes) -> None:
-        """Put a small file below ASIDE at the remote, in the place of an older one."""
+    def look(self) -> Root:
+        """Look at the store's root. What is sent later gets permissions by those of the root. Raises NotAStore where there
+        is no such folder."""
+        into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "root")
+        ended = self._run(flags.root_args, self._root(), into + "/", ())
+        if ended.code not in (0, 24):
+            raise failure(self.location, ended)
+        self._mode = ended.folders.get(".")
+        at = Path(into, flags.ASIDE, flags.IDENTITY)
+        return Root(self._mode, at.read_bytes() if at.is_file() else None)
+
+    def has_content(self) -> bool:
+        """Whether the store's root has what only a store has: a binary, or a list of what a clone needs."""
+        into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "content")
+        ended = self._run(flags.content_args, self._root(), into + "/", ())
+        if ended.code not in (0, 24):
+            raise failure(self.location, ended)
+        return any(name not in (".", flags.ASIDE) for name in ended.folders)
+
+    def make_shared_root(self) -> None:
+        """Make the store's root, or change it, for all accounts of its group. Raises as send."""
+        source = tempfile.mkdtemp(dir=self._scratch)
+
+        def run_once() -> Ended:
+            return self._run(
+                lambda: flags.shared_root_args(self._version, self._lacking), source + "/", self._root(), ()
+            )
+
+        ended = run_once()
+        if ended.code == 11 and "No such file" in ended.stderr:
+            self._make_root(self.location.path.rstrip("/"))
+            ended = run_once()
+        if ended.code:
+            raise failure(self.location, ended)
+
+    def publish(self, file: str, content: bytes, *, anew: bool = True) -> None:
+        """Put a small file below ASIDE at the remote; `anew`: instead of one that is there in the same size."""
         top = tempfile.mkdtemp(dir=self._scratch)
         at = os.path.join(top, flags.ASIDE, file)
         os.makedirs(os.path.dirname(at))
         with writing(self._scratch):
             Path(at).write_bytes(content)
-        self.send([f"{flags.ASIDE}/{file}"], top, anew=True)
+        self.send([f"{flags.ASIDE}/{file}"], top, anew=anew)
+
+    def probe(self) -> None:
+        """See whether this account may write to the store, by a small file that goes at once. Raises as send."""
+        name = f"probe-{self._options.client}"
+        self.publish(name, b"")
+        source = tempfile.mkdtemp(dir=self._scratch)
+        Path(source, flags.ASIDE).mkdir()
+        ended = self._run(flags.delete_args, source + "/", self._root(), [f"{flags.ASIDE}/{name}"])
+        if ended.code not in (0, 24):
+            raise failure(self.location, ended)
 
     def aside(self, folder: str) -> list[Item]:
         """The files of a folder below ASIDE at the remote, by their names in it; none where there is no such folder."""
