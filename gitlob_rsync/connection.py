@@ -118,16 +118,16 @@ class Connection:
     def adopt(self) -> str:
         """Take the store at the location for the right one, whatever was known of it. Raises UsageError where there is
         none."""
-        shown = self._shown()
-        if shown is None and not self._line.has_content():
-            raise UsageError(
-                f"{self.remote}: the folder there is no store: it is empty",
-                "mount the store, or name its place; --create makes a new one",
-            )
-        if shown is None:
-            return self._name(old=True)
-        self._accept(shown)
-        return shown
+        with suppress(NotAStore):
+            if shown := self._shown():
+                self._accept(shown)
+                return shown
+            if self._line.has_content():
+                return self._name(old=True)
+        raise UsageError(
+            f"{self.remote}: there is no store: the folder is empty or missing",
+            "mount the store, or name its place; --create makes a new one",
+        )
 
     def create(self, *, shared: bool) -> str:
         """Make a new store at the location; `shared`: for all accounts of its folder's group. Raises UsageError where
@@ -153,7 +153,7 @@ class Connection:
         if shown is None:
             raise UsageError(f"{self.remote}: the file that was just written there is not there", "see the disk there")
         self._accept(shown)
-        what = "is a store without an identity, and has one now" if old else "is a new store"
+        what = "had no identity, and has one now" if old else "is a new store"
         self.meter.note(f"{self.remote} {what}: {identity.short(shown)}")
         return shown
 
