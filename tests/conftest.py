@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.handmade import put
+from tests.support import programs
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY = 86400
@@ -32,7 +33,7 @@ def as_at_a_terminal() -> None:
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home, a configuration and an identity of the test's own; our programs first on PATH."""
     for name in list(os.environ):
-        if name.startswith(("GIT_", "RSYNC_", "XDG_")):
+        if name.startswith(("GIT_", "PYTHON", "RSYNC_", "XDG_")):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()
@@ -99,8 +100,7 @@ class Work:
         self, *argv: str, code: int | None = 0, env: dict[str, str] | None = None, cwd: str = "."
     ) -> subprocess.CompletedProcess[str]:
         """One of our commands, which must end with `code` (None: whatever)."""
-        done = subprocess.run(argv, cwd=self.path / cwd, env={**os.environ, **(env or {})}, capture_output=True,
-                              stdin=subprocess.DEVNULL, encoding="utf-8", errors="surrogateescape", timeout=300)  # fmt: skip
+        done = programs.run(argv, cwd=self.path / cwd, env={**os.environ, **(env or {})}, timeout=300)
         assert code is None or done.returncode == code, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done
