@@ -516,7 +516,7 @@ def test_one_listing_however_many_binaries(repo: Work, store: Path, runs: Callab
     runs()
     found = told(repo)
     assert {found[word] for word in words} == {"old"}
-    assert len(runs()) == 1
+    assert len(runs()) == 2, "which store it is, and the listing"
     told(repo)
     assert runs() == []  # and none where nothing is to be asked
 
@@ -546,7 +546,7 @@ def test_without_verification_the_record_of_pushes_is_trusted(repo: Work, store:
 
 
 def test_a_push_record_that_names_commits_no_longer_there(repo: Work, store: Path) -> None:
-    """It is void: nothing is taken for pushed by it."""
+    """What they brought is not taken for pushed; what the others did is."""
     repo.git("checkout", "-q", "-b", "side")
     repo.commit(date=ago(0), b__bin=lob("side"))
     hold(repo.content, "side")
@@ -558,7 +558,7 @@ def test_a_push_record_that_names_commits_no_longer_there(repo: Work, store: Pat
     repo.git("gc", "-q", "--prune=now")
     shutil.rmtree(store)
     assert told(repo, "--no-verify-remote") == {
-        "old": "unrecorded", "before": "window", "now": "window", "side": "unreferenced"
+        "old": "old", "before": "window", "now": "window", "side": "unreferenced"
     }  # fmt: skip
 
 
