@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -29,6 +29,8 @@ _UNSAFE = re.compile(rb"(?:|\.|\.\.|(?:\.git|git~1)[ .]*(?:[:\\].*)?)\Z", re.IGN
 """NTFS drops dots and spaces at the end, and knows .git by a short name as well."""
 _IGNORED = re.compile(b"\xe2\x80[\x8c-\x8f\xaa-\xae]|\xe2\x81[\xaa-\xaf]|\xef\xbb\xbf")
 """Characters that HFS+ passes over, in UTF-8."""
+
+_OBJECT = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
 
 T = TypeVar("T")
 
@@ -107,12 +109,15 @@ class Repo:
         """Run git in the user's folder (pathspecs count from there); returns its stdout. Raises ToolError."""
         return process.run(self.argv(*args), env=self.env, cwd=self.cwd, input=input, ok=ok)
 
-    def resolve(self, revision: str) -> str | None:
-        """The commit that a revision names, tags peeled; None where it names none."""
-        argv = self.argv("rev-parse", "-q", "--verify", "--end-of-options", revision + "^{commit}")
-        # a range, or a negation, prints something too, but fails or is no name
-        out = process.run(argv, env=self.env, cwd=self.cwd, ok=(0, 1, 128)).decode(errors="replace").strip()
-        return out if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", out) else None
+    def resolve(self, revisions: Collection[str]) -> list[str | None]:
+        """The commits that revisions name, in order, tags peeled; None for what names none. One process, however many
+        they are. Raises ToolError also for a revision that git dies of: an entry that a reflog does not have."""
+        # one that holds the end of a line would be two questions
+        asked = b"".join(os.fsencode(f"{name}^{{commit}}\n" if "\n" not in name else "\n") for name in revisions)
+        # for what names nothing it says the name again, whatever that holds
+        said = self.run("cat-file", "--batch-check=%(objectname)", input=asked) if revisions else b""
+        answers = said.split(b"\n")[:-1]
+        return [answer.decode() if _OBJECT.fullmatch(answer) else None for answer in answers]
 
     def existing(self, names: Iterable[str]) -> list[str]:
         """Of objects by name, those that are here, as full object names, in order."""

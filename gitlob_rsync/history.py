@@ -184,8 +184,12 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
 def _start(repo: Repo, scope: Committed | Unpushed) -> list[str]:
     """The commits to start from beside _everything."""
     if scope.refs:
-        return [roots.commit_of(repo, ref) for ref in scope.refs]
-    return [*roots.stashes(repo), *roots.private_refs(repo), *(roots.unfinished(repo) if scope.reflogs else [])]
+        return roots.commits_of(repo, scope.refs)
+    return [
+        *roots.stashes(repo),
+        *roots.private_refs(repo).values(),
+        *(roots.unfinished(repo) if scope.reflogs else []),
+    ]
 
 
 def _everything(scope: Committed | Unpushed) -> list[str]:
@@ -215,24 +219,28 @@ def _new_sides(output: IO[bytes]) -> Iterator[tuple[str, bytes]]:
             yield found[2].decode(), path
 
 
-def _tips(repo: Repo, *which: str) -> dict[str, int]:
-    """Commits that refs (or names) point at, tags peeled, with their committer dates (seconds since 1970)."""
-    out = repo.run("rev-list", "--no-walk", "--timestamp", *which).decode().split()
+def _tips(repo: Repo, *which: str, named: bytes = b"") -> dict[str, int]:
+    """Commits that refs point at, tags peeled, with their committer dates (seconds since 1970). `which`: rev-list's options;
+    `named`: a line for each of further ones."""
+    out = repo.run("rev-list", "--no-walk", "--timestamp", *which, "--stdin", input=named).decode().split()
     return dict(zip(out[1::2], map(int, out[::2]), strict=True))
+
+
+def _dated(repo: Repo, names: Collection[str]) -> dict[str, int]:
+    """The commits behind objects, with their committer dates. Raises ToolError for one that is lost."""
+    return _tips(repo, named="".join(f"{name}\n" for name in names).encode()) if names else {}
 
 
 def _recent(repo: Repo, scope: Recent) -> dict[str, str | None]:
     """The commits whose trees belong to the window, each with its first parent where that is known."""
     window = scope.window
     if scope.refs:
-        named = [
-            (roots.commit_of(repo, ref), window.head if ref in ("HEAD", "@") else window.other) for ref in scope.refs
-        ]
-        dates = _tips(repo, *{commit for commit, _ in named})
+        ages = [window.head if ref in ("HEAD", "@") else window.other for ref in scope.refs]
+        named = list(zip(roots.commits_of(repo, scope.refs), ages, strict=True))
+        dates = _dated(repo, {commit for commit, _ in named})
         tips = [(commit, dates[commit], days) for commit, days in named]
     else:
-        at_head = roots.heads(repo)
-        tips = [(commit, date, window.head) for commit, date in (_tips(repo, *at_head) if at_head else {}).items()]
+        tips = [(commit, date, window.head) for commit, date in _dated(repo, roots.heads(repo).values()).items()]
         tracked = [f"--remotes={scope.remote}"] if scope.remote else []
         tips += [
             (commit, date, window.other)

@@ -51,17 +51,20 @@ def find(repo: Repo, shas: Collection[Sha]) -> dict[Sha, Need]:
 def _tips(repo: Repo) -> dict[str, str]:
     """Where history starts, by name: the commits of refs, tags peeled, and those that no ref is at, of HEADs, of older
     stashes, and of what a worktree keeps for itself."""
-    refs = repo.run("for-each-ref", "--format=%(refname)").splitlines()
-    asked = b"".join(b"%s^{commit} %s\n" % (ref, ref) for ref in refs)
-    said = repo.run("cat-file", "--batch-check=%(objectname) %(rest)", input=asked).splitlines()
-    answers = [line.split(b" ", 1) for line in said]
-    # of a tag that names no commit it says `refs/tags/NAME^{commit} missing`
-    tips = {os.fsdecode(name): commit.decode() for commit, name in answers if name.startswith(b"refs/")}
-    others = ["HEAD", *(f"{prefix}/HEAD" for prefix, _ in roots.homes(repo)), *roots.private_refs(repo)]
-    stashes = [(f"stash@{{{number}}}", commit) for number, commit in enumerate(roots.stashes(repo))]
-    for name, commit in [*((name, repo.resolve(name)) for name in others), *stashes]:
-        if commit and commit not in tips.values():
-            tips[name] = commit
+    refs = os.fsdecode(repo.run("for-each-ref", "--format=%(refname)")).split("\n")[:-1]
+    tips = {ref: commit for ref, commit in zip(refs, repo.resolve(refs), strict=True) if commit}
+    private = roots.private_refs(repo)
+    named: list[tuple[str, str | None]] = [
+        ("HEAD", repo.resolve(["HEAD"])[0]),
+        *roots.heads(repo).items(),
+        *zip(private, repo.resolve(list(private.values())), strict=True),
+        *((f"stash@{{{number}}}", commit) for number, commit in enumerate(roots.stashes(repo))),
+    ]
+    seen = set(tips.values())
+    for name, at in named:
+        if at and at not in seen:
+            tips[name] = at
+            seen.add(at)
     return tips
 
 

@@ -81,10 +81,12 @@ def run(
     cwd: str | None = None,
     input: bytes = b"",
     ok: Sequence[int] = (0,),
+    unheard: bytes = b"",
 ) -> bytes:
-    """Run to the end and return what it wrote to stdout. Raises ToolError for an exit code that is not in `ok`."""
+    """Run to the end and return what it wrote to stdout. Raises ToolError for an exit code that is not in `ok`, and where
+    it said `unheard` on stderr: some programs leave out what they cannot read, warn, and end with 0."""
     done = subprocess.run(argv, env=env, cwd=cwd, input=input, capture_output=True, check=False)
-    if done.returncode not in ok:
+    if done.returncode not in ok or (unheard and unheard in done.stderr):
         raise _describe(argv, done.returncode, done.stderr)
     return done.stdout
 
