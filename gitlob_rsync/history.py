@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from gitlob_rsync import git, partial, process, roots
+from gitlob_rsync import git, partial, process, roots, tracking
 from gitlob_rsync.age import ALL
 from gitlob_rsync.errors import ToolError, UsageError
 from gitlob_rsync.git import Repo
@@ -42,7 +42,7 @@ class Committed:
 @dataclass(frozen=True, slots=True)
 class Unpushed:
     """The whole tree of every commit that can be reached from `refs` (none: as above) and from no tracking branch of
-    `remote` ("*": of any; None: it has none)."""
+    `remote` ("*": of any; None: it has none; tracking.branches)."""
 
     refs: tuple[str, ...] = ()
     pathspecs: tuple[str, ...] = ()
@@ -61,8 +61,8 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The window over HEAD, branches, the tracking branches of `remote` ("*": of any), and tags; or over `refs` alone,
-    however old.
+    """The window over HEAD, branches, what is fetched from `remote` ("*": from any; tracking.seen), and tags; or over `refs`
+    alone, however old.
 
     `now` is in seconds since 1970.
     """
@@ -241,12 +241,8 @@ def _recent(repo: Repo, scope: Recent) -> dict[str, str | None]:
         tips = [(commit, dates[commit], days) for commit, days in named]
     else:
         tips = [(commit, date, window.head) for commit, date in _dated(repo, roots.heads(repo).values()).items()]
-        tracked = [f"--remotes={scope.remote}"] if scope.remote else []
-        tips += [
-            (commit, date, window.other)
-            for commit, date in _tips(repo, "--branches", "--tags", *tracked).items()
-            if scope.now - date <= window.refs
-        ]
+        dated = _tips(repo, "--branches", "--tags") | _dated(repo, tracking.seen(repo, scope.remote))
+        tips += [(commit, date, window.other) for commit, date in dated.items() if scope.now - date <= window.refs]
     commits: dict[str, str | None] = dict.fromkeys(commit for commit, _, _ in tips)
     bounds: dict[str, float] = {}  # commit -> the oldest date that counts for it and what it comes from
     for commit, date, days in tips:
@@ -267,8 +263,8 @@ def _recent(repo: Repo, scope: Recent) -> dict[str, str | None]:
 
 def _unpushed(repo: Repo, scope: Unpushed) -> dict[str, str | None]:
     """The commits that no tracking branch has, each with its first parent."""
-    pushed = ["--not", f"--remotes={scope.remote}"] if scope.remote else []
-    lacking = walk(repo, _start(repo, scope), *_everything(scope), *pushed)
+    pushed = [f"^{name}" for name in tracking.branches(repo, scope.remote)]
+    lacking = walk(repo, [*_start(repo, scope), *pushed], *_everything(scope))
     return {commit: parents[0] if parents else None for commit, _, parents in lacking}
 
 
@@ -336,5 +332,5 @@ def unreached(repo: Repo, commits: Collection[str], others: Collection[str]) -> 
 
 
 def tracked(repo: Repo, remote: str) -> list[str]:
-    """The commits that the tracking branches of a remote are at."""
-    return list(_tips(repo, f"--remotes={remote}"))
+    """The commits that the tracking branches of a remote are at, by its fetch refspecs (tracking.branches)."""
+    return list(_dated(repo, tracking.branches(repo, remote)))

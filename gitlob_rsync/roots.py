@@ -134,7 +134,7 @@ def private_refs(repo: Repo) -> dict[str, str]:
     for prefix, home in homes(repo):
         kinds = ("refs/bisect", "refs/rewritten", "refs/worktree")
         argv = home.argv("for-each-ref", "--format=%(objectname) %(refname)", *kinds)
-        said = process.run(argv, env=home.env, cwd=home.cwd, unheard=b"ignoring ")
+        said = process.run(argv, env=home.env, cwd=home.cwd, unheard=b"ignoring broken ref")
         for line in os.fsdecode(said).split("\n")[:-1]:
             name, ref = line.split(" ", 1)
             found[f"{prefix}/{ref}"] = name

@@ -96,6 +96,11 @@ class Work:
         self.git("commit", "-q", "--allow-empty", "-m", message, date=date)
         return self.git("rev-parse", "HEAD").decode().strip()
 
+    def fetches(self, *remotes: str) -> None:
+        """Have remotes be fetched as git configures it; else no ref is known to be a branch of theirs."""
+        for remote in remotes:
+            self.git("config", f"remote.{remote}.fetch", f"+refs/heads/*:refs/remotes/{remote}/*")
+
     def run(
         self, *argv: str, code: int | None = 0, env: dict[str, str] | None = None, cwd: str = "."
     ) -> subprocess.CompletedProcess[str]:

@@ -40,6 +40,7 @@ def hold(root: Path, *words: str, days: float = 3) -> None:
 
 def pushed(repo: Work, commit: str = "HEAD", remote: str = "origin") -> None:
     """Have git know that a commit is at the remote."""
+    repo.fetches(remote)
     repo.git("update-ref", f"refs/remotes/{remote}/main", commit)
 
 
@@ -405,6 +406,7 @@ def test_unpushed_commits_keep_their_whole_trees(repo: Work, store: Path) -> Non
     repo.git("checkout", "-q", "main")
     hold(repo.content, "unpushed")
     assert told(repo) == {"old": "unpushed", "before": "window", "now": "window", "unpushed": "unpushed"}
+    repo.fetches("other")
     repo.git("update-ref", "refs/remotes/other/side", "side")
     assert told(repo)["unpushed"] == "unpushed"  # that is at another remote
     repo.git("update-ref", "refs/remotes/origin/side", "side")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gitlob_rsync import roots
+from gitlob_rsync.git import Repo
 from tests.conftest import Work, init
 from tests.handmade import sha_of
 from tests.test_purge import age, told
@@ -150,8 +152,11 @@ def test_a_lost_commit_of_another_worktree_ends_a_purge(held: Work, name: str) -
 
 
 @pytest.mark.parametrize("name", ["MERGE_AUTOSTASH", "ORIG_HEAD", "refs/worktree/kept"])
-def test_a_ref_that_cannot_be_read_ends_a_purge(tmp_path: Path, store: Path, name: str) -> None:
-    work = init(tmp_path / "work", *(["--ref-format=files"] if len(FORMATS) > 1 else []), location=store)
+def test_a_ref_that_cannot_be_read_ends_a_purge(
+    tmp_path: Path, store: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DEFAULT_REF_FORMAT", "files")
+    work = init(tmp_path / "work", location=store)
     work.commit(a__bin="base")
     at = linked(work)
     at.git("update-ref", name, "HEAD")
@@ -232,24 +237,27 @@ def started(count: Path) -> int:
     return number
 
 
+def put_away(work: Work, number: int) -> str:
+    """A stash, as git makes one, but for what is in it."""
+    made = work.git("commit-tree", "-p", "HEAD", "-p", "HEAD", "-m", f"{number}", "HEAD^{tree}").decode().strip()
+    work.git("update-ref", "--create-reflog", "-m", f"{number}", "refs/stash", made)
+    return made
+
+
 def test_no_command_starts_more_git_processes_for_more_refs_and_stashes(held: Work, counted: Path) -> None:
     tip = held.git("rev-parse", "HEAD").decode().strip()
-    held.git("stash", "store", held.git("commit-tree", "-p", "HEAD", "-m", "x", "HEAD^{tree}").decode().strip())
     found: dict[str, list[int]] = {}
     for number in (1, 60):
-        tags = [f"refs/tags/t{n}" for n in range(number)]
-        held.git("update-ref", "--stdin", input="".join(f"update {tag} {tip}\n" for tag in tags).encode())
-        held.git(
-            "update-ref", "--stdin", input="".join(f"update refs/bisect/b{n} {tip}\n" for n in range(number)).encode()
-        )
-        for n in range(number - 1):
-            made = held.git("commit-tree", "-p", "HEAD", "-p", "HEAD", "-m", f"{n}", "HEAD^{tree}").decode().strip()
-            held.git("stash", "store", made)
-        hook = "".join(f"{tag} {tip} {tag} {NOTHING}\n" for tag in tags).encode()
+        names = [f"{n}" for n in range(number)]
+        refs = [f"refs/{kind}{name}" for name in names for kind in ("tags/t", "bisect/b", "remotes/origin/")]
+        held.git("update-ref", "--stdin", input="".join(f"update {ref} {tip}\n" for ref in refs).encode())
+        for n in range(number):
+            put_away(held, n)
+        hook = "".join(f"refs/tags/t{name} {tip} refs/tags/t{name} {NOTHING}\n" for name in names).encode()
         runs = {
             "push": ["gitlob-sync", "--push", "--recheck", "-n"],
-            "refs": ["gitlob-sync", "--list", "--committed", *(f"--ref=t{n}" for n in range(number))],
-            "window": ["gitlob-sync", "--list", "--window", "30d", *(f"--ref=t{n}" for n in range(number))],
+            "refs": ["gitlob-sync", "--list", "--committed", *(f"--ref=t{name}" for name in names)],
+            "window": ["gitlob-sync", "--list", "--window", "30d", *(f"--ref=t{name}" for name in names)],
             "pull": ["gitlob-sync", "--pull", "-n"],
             "purge": ["gitlob-purge", "-n"],
             "status": ["gitlob-status"],
@@ -264,14 +272,9 @@ def test_no_command_starts_more_git_processes_for_more_refs_and_stashes(held: Wo
 
 
 def test_more_stashes_than_one_call_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gitlob_rsync import roots
-    from gitlob_rsync.git import Repo
-
     repo = make(tmp_path / "repo")
     repo.commit(a__bin=lob("base"))
-    made = [repo.git("commit-tree", "-m", f"{n}", "HEAD^{tree}").decode().strip() for n in range(7)]
-    for name in made:
-        repo.git("stash", "store", name)
+    made = [put_away(repo, n) for n in range(7)]
     monkeypatch.chdir(repo.path)
     for at_once in (1, 2, 3, 7, 8):
         monkeypatch.setattr(roots, "_AT_ONCE", at_once)

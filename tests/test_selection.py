@@ -131,6 +131,7 @@ def test_the_window_has_the_tracking_branches_of_the_remote_alone(repo: Work) ->
     repo.commit(date=ago(1))
     for remote in ("origin", "nas"):
         repo.git("config", f"remote.{remote}.git-lob-path", f"/nowhere/{remote}")
+        repo.fetches(remote)
         repo.commit(date=ago(1), a__bin=lob(f"at {remote}"))
         repo.git("update-ref", f"refs/remotes/{remote}/topic", "HEAD")
         repo.git("reset", "-q", "--hard", "HEAD~1")

@@ -176,6 +176,8 @@ def make(random: Random, path: Path) -> list[str]:
         subprocess.run(["git", *args], cwd=path, input=input, check=True)
 
     run("init", "-q", "-b", "main", "--template=")
+    for remote in ("origin", "other"):
+        run("config", f"remote.{remote}.fetch", f"+refs/heads/*:refs/remotes/{remote}/*")
     run("fast-import", "--quiet", "--export-marks=.git/marks", input=b"".join(stream(random)))
     marks = dict(line.split() for line in (path / ".git/marks").read_text().splitlines())
     commits = [marks[f":{number + 1}"] for number in range(len(random.nodes))]

@@ -438,6 +438,7 @@ def test_what_older_commits_need_and_is_nowhere_is_missing(tmp_path: Path, store
     """That git's remote has a commit says nothing of the store."""
     work = repository(tmp_path / "work", store, {"gone.bin": b"gone"})
     drop(work.content, b"gone")
+    work.fetches("origin")
     work.git("update-ref", "refs/remotes/origin/main", "main")
     work.git("rm", "-q", "--cached", "gone.bin", code=128)  # the index is empty: nothing of it is needed there
     commit(work, {"gone.bin": b"new"})
@@ -1005,6 +1006,7 @@ def test_a_location_by_hand_is_the_remote_that_has_it(
         work.sync("--push", f"../{place.folder.relative_to(tmp_path)}/./")
         assert not runs()
     commit(work, {"b.bin": b"b"}, branch="elsewhere")
+    work.fetches("origin")
     work.git("update-ref", "refs/remotes/origin/topic", "elsewhere")
     work.git("branch", "-qD", "elsewhere")
     assert set(work.listed("--pull", place.location)) == {sha_of(b"abc"), sha_of(b"b")}, "origin's branches count"

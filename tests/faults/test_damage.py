@@ -84,6 +84,7 @@ def purge(world: World, _: random.Random) -> None:
     empty = work.git("mktree").decode().strip()
     new = work.git("commit-tree", empty, "-p", old, "-m", "x").decode().strip()
     work.git("read-tree", "--empty")
+    work.fetches("origin")
     for ref in ("refs/heads/main", "refs/remotes/origin/main"):
         work.git("update-ref", ref, new)
     for key in WINDOWS:
