@@ -114,10 +114,15 @@ def _outwait(filled: dict[bytes, tuple[str, os.stat_result | None]]) -> None:
 
 
 def _forget(repo: Repo, waiting: list[_Waiting]) -> None:
-    """Have git look into the files the next time: index entries that are set anew carry no note of their files."""
-    lines = [b"%06o %s 0\t%s\0" % (w.entry.mode, w.entry.blob.encode(), w.entry.path) for w in waiting]
-    argv = repo.argv("update-index", "-z", "--index-info")
-    process.run(argv, env=repo.env, cwd=repo.work_tree, input=b"".join(lines))
+    """Have git look into the files the next time: index entries that are set anew carry no note of their files. Nor do they
+    carry assume-unchanged, unless core.ignoreStat has it set; those with other marks do not wait (git-update-index(1))."""
+    for assumed in (False, True):
+        entries = [w.entry for w in waiting if w.entry.assumed is assumed]
+        lines = [b"%06o %s 0\t%s\0" % (entry.mode, entry.blob.encode(), entry.path) for entry in entries]
+        if lines:
+            setting = f"core.ignoreStat={'true' if assumed else 'false'}"
+            argv = repo.argv("-c", setting, "update-index", "-z", "--index-info")
+            process.run(argv, env=repo.env, cwd=repo.work_tree, input=b"".join(lines))
 
 
 def _find(

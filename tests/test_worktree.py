@@ -195,6 +195,24 @@ def test_every_kind_of_index(waiting: Work, setting: tuple[str, str]) -> None:
     assert waiting.git("show", ":a.bin") == placeholder(b"changed")
 
 
+@pytest.mark.parametrize("split", [False, True])
+def test_a_fill_in_keeps_what_the_user_marked_in_the_index(waiting: Work, split: bool) -> None:
+    """git-update-index(1): assume-unchanged, skip-worktree, and what is to be added."""
+    waiting.write("new.bin", b"new")
+    waiting.git("add", "-N", "new.bin")
+    waiting.git("update-index", "--split-index" if split else "--no-split-index")
+    waiting.git("update-index", "--assume-unchanged", "a.bin", "text")
+    waiting.git("update-index", "--skip-worktree", "deep/er/c.bin")
+    marks = waiting.git("ls-files", "-v", "--stage")
+    assert b"h 100644" in marks and b"S 100644" in marks and b"H 100644" in marks
+    waiting.sync("--checkout")
+    assert (waiting.read("a.bin"), waiting.read("b.bin")) == (b"first", b"second")
+    assert waiting.git("ls-files", "-v", "--stage") == marks
+    assert waiting.git("status", "--porcelain") == b" A new.bin\n"
+    waiting.git("update-index", "--no-assume-unchanged", "a.bin", "text")
+    assert waiting.git("status", "--porcelain") == b" A new.bin\n"
+
+
 def test_an_index_with_a_wrong_hash_is_left_to_git(waiting: Work) -> None:
     """A new hash would hide that something in it was damaged."""
     index = waiting.path / ".git" / "index"
