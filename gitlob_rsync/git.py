@@ -14,6 +14,10 @@ from gitlob_rsync.placeholder import Sha
 OLDEST = (2, 30)
 """The oldest git that has all that is used here."""
 
+STUMBLES = (2, 38)
+"""Since then a merge that is no fast-forward fails where the file of an empty binary is in the working tree: git takes a
+file of no bytes, whose blob has some, for a change, and then does not find the change to put away."""
+
 EMPTY_TREE = {
     "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
@@ -126,13 +130,15 @@ class Repo:
         return [line.decode() for line in said.splitlines() if b" " not in line]
 
 
-def check_version() -> None:
-    """Raises UsageError where the system's git is older than OLDEST."""
+def check_version() -> tuple[int, int]:
+    """The version of the system's git. Raises UsageError where it is older than OLDEST."""
     said = process.run([process.tool("git"), "version"], env=process.clean_env()).decode(errors="replace")
     found = re.search(r"(\d+)\.(\d+)", said)
-    if not found or (int(found[1]), int(found[2])) < OLDEST:
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if version < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         raise UsageError(f"git is too old: {said.strip()}", f"install git {wanted} or later")
+    return version
 
 
 def quote(path: bytes) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from gitlob_rsync import branches, census, history, hooks, journal, lock, needs, record, worktree
+from gitlob_rsync import branches, census, git, history, hooks, journal, lock, needs, record, worktree
 from gitlob_rsync.age import DAY
 from gitlob_rsync.branches import Branch, Tip
 from gitlob_rsync.census import Census
@@ -47,12 +47,14 @@ class Holdings:
 @dataclass(frozen=True, slots=True)
 class Files:
     """Placeholders in the working tree: how many could be filled in at once; those whose binaries are not here; of these
-    apart, those that no remote had when it was last asked; and what a fix-up would leave alone: path -> why."""
+    apart, those that no remote had when it was last asked; and what a fix-up would leave alone: path -> why. `empty`: files
+    of the empty binary, where this git's merges fail because of them (git.STUMBLES)."""
 
     to_fill_in: int
     not_here: Paths
     nowhere: Paths
     left_alone: dict[bytes, str]
+    empty: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +187,5 @@ def _files(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection
         {sha: paths for sha, paths in found.missing.items() if sha not in nowhere},
         {sha: paths for sha, paths in found.missing.items() if sha in nowhere},
         found.left_alone,
+        found.empty if found.empty and git.check_version() >= git.STUMBLES else [],
     )

@@ -27,12 +27,14 @@ _MANY, _MUCH = 2000, 256 * 1024 * 1024
 
 @dataclass(slots=True)
 class Expansion:
-    """What a fix-up did. `left_alone`: path -> why. `missing` and `damaged`: binaries that files still wait for."""
+    """What a fix-up did. `left_alone`: path -> why. `missing` and `damaged`: binaries that files still wait for. `empty`:
+    files that hold the empty binary already."""
 
     expanded: int = 0
     left_alone: dict[bytes, str] = field(default_factory=dict)
     missing: dict[Sha, list[bytes]] = field(default_factory=dict)
     damaged: dict[Sha, list[bytes]] = field(default_factory=dict)
+    empty: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,9 @@ def _find(
                 continue
             if seen and not _is_blob(repo, folder, name, seen, blob):
                 # git looks into an empty file each time, and until then lists it as changed
-                if entry.path in changed and not (seen.st_size == 0 and sha == EMPTY):
+                if seen.st_size == 0 and sha == EMPTY:
+                    result.empty += [] if entry.assumed else [entry.path]
+                elif entry.path in changed:
                     result.left_alone[entry.path] = "changed"
                 continue
             meta = find(sha)

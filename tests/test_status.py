@@ -102,6 +102,32 @@ def test_files_that_wait_are_counted_by_why(work: Work, store: Path) -> None:
     assert f"not here: {sha_of(b'gone')} gone.bin" in long and f"nowhere: {sha_of(b'lost')} twin.bin" in long
 
 
+def test_an_empty_binary_is_named_where_it_makes_a_merge_fail(work: Work) -> None:
+    """Since git 2.38; the manual says what to do."""
+    work.commit(a__bin="", b__bin="b")
+    assert work.run("gitlob-status", "-q").stderr == ""
+    work.git("checkout", "-q", "-b", "topic")
+    work.commit(t="")
+    work.git("checkout", "-q", "main")
+    work.commit(m="")
+    found, page = status(work)["working_tree"]["empty"], shown(work, "-v")
+    argv = ["git", "merge", "-q", "-m", "merged", "topic"]
+    merge = subprocess.run(argv, cwd=work.path, capture_output=True, check=False)
+    failed = b"stash failed" in merge.stderr
+    assert bool(merge.returncode) == failed == ("stash failed" in page) == ("  empty: a.bin" in page.splitlines())
+    assert found == (["a.bin"] if failed else [])
+    work.git("reset", "-q", "--hard", "main")
+    if failed:
+        (work.path / "a.bin").unlink()
+        work.git(*argv[1:])
+        work.git("checkout", "--", "a.bin")
+        assert (work.read("a.bin"), work.git("status", "--porcelain")) == (b"", b"")
+        work.git("reset", "-q", "--hard", "HEAD~1")
+    work.git("update-index", "--assume-unchanged", "a.bin")
+    assert status(work)["working_tree"]["empty"] == []
+    work.git(*argv[1:])
+
+
 def test_what_is_nowhere_has_to_be_lacking_at_every_remote(work: Work, store: Path, tmp_path: Path) -> None:
     lacking(work, a__bin=b"a")
     store.mkdir(parents=True)

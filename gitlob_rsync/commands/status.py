@@ -96,6 +96,7 @@ def as_json(found: "Status", settings: "Settings") -> dict[str, object]:
             "not_here": listed(files.not_here),
             "nowhere": listed(files.nowhere),
             "left_alone": [{"path": text(path), "why": why} for path, why in files.left_alone.items()],
+            "empty": [text(path) for path in files.empty],
         },
         "remote": default,
         "pull": _plain(found.pull),

@@ -81,12 +81,16 @@ def _files(files: Files, verbose: bool) -> Iterator[str]:
     )
     rows = [(what, _count(count, "file"), hint) for count, what, hint in counted if count]
     yield from _table(rows, right=(1,)) if rows else [f"{_INDENT}no placeholder waits"]
+    if files.empty:
+        empty = _count(len(files.empty), "empty file")
+        yield f'{_INDENT}{empty}: git merge may say "stash failed"; see gitlob-filter(1), NOTES'
     if verbose:
         for what, binaries in (("not here", files.not_here), ("nowhere", files.nowhere)):
             for sha, paths in binaries.items():
                 yield from (f"{_INDENT}{what}: {sha} {printable(git.quote(path))}" for path in paths)
         for path, why in files.left_alone.items():
             yield f"{_INDENT}left alone: {printable(git.quote(path))} ({why})"
+        yield from (f"{_INDENT}empty: {printable(git.quote(path))}" for path in files.empty)
 
 
 def _moves(found: Status) -> Iterator[str]:
