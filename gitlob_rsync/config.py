@@ -26,6 +26,8 @@ _TEAM_KEYS = re.compile(
 _REMOTE_KEY = re.compile(r"remote\.(.+)\.git-lob-(path|provider|identity)\Z", re.DOTALL)
 IDENTITY = re.compile(r"[0-9a-f]{32}")
 """What says which store one is, as gitlob-setup --check shows it."""
+_RSYNC_PATH_KEY = re.compile(r"(?:git-lob\.|remote\.(.+)\.git-lob-)rsync-path\Z", re.DOTALL)
+"""The far machine runs what it says, so it is not for the team's file."""
 _BWLIMIT = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)(?:(b)|([kmgtp]?)(b|ib)?)\Z", re.IGNORECASE | re.ASCII)
 
 
@@ -65,6 +67,8 @@ class Settings:
     fsync: bool = True
     allow_incomplete: bool = False
     ssh_command: str | None = None
+    askpass: bool = False
+    rsync_paths: dict[str | None, str] = field(default_factory=dict)
     has_filter: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -141,6 +145,8 @@ class Settings:
             fsync=_boolean(values.get("git-lob.fsync"), True),
             allow_incomplete=_boolean(values.get("git-lob.allow-incomplete-push"), False),
             ssh_command=_ssh_command(text("core.sshcommand")),
+            askpass=_boolean(values.get("git-lob.askpass"), False),
+            rsync_paths=_rsync_paths(values.values()),
             has_filter=bool(text("filter.lob.clean") or text("filter.lob.process")),
             warnings=tuple(warnings),
         )
@@ -149,6 +155,10 @@ class Settings:
         """The window as configured, counted from now, for a remote that is synced."""
         paths = git.pathspecs(self.include, self.exclude, top=True)
         return Recent(self.window, time.time(), remote.name if remote else None, pathspecs=tuple(paths))
+
+    def rsync_path(self, remote: Remote) -> str | None:
+        """The rsync of the machine that this remote is on, as its shell takes it; None: the one on its PATH."""
+        return self.rsync_paths.get(remote.name) or self.rsync_paths.get(None)
 
     def purge_remote(self, word: str | None) -> Remote | None:
         """The remote that a purge asks: the one that the user named, or else git-lob.prune-check-remote, or else the
@@ -231,7 +241,10 @@ def _remote(repo: Repo, name: str, values: Mapping[str, Value]) -> Remote:
     if identity and not IDENTITY.fullmatch(identity.text):
         raise identity.wrong("an identity is 32 hexadecimal digits; gitlob-setup --check shows that of a store")
     try:
-        place = location.parse(path.text, repo.work_tree or repo.git_dir)
+        base = repo.work_tree or repo.git_dir
+        if not (provider and provider.text == "filesystem"):
+            location.ask_about(path.text, base)
+        place = location.parse(path.text, base)
     except UsageError as error:
         raise path.wrong(error.line()) from None
     return Remote(name, place, identity.text if identity else None)
@@ -241,6 +254,17 @@ def _ssh_command(configured: str | None) -> str | None:
     """git's own choice of ssh, as a shell command (git(1), GIT_SSH_COMMAND)."""
     program = os.environ.get("GIT_SSH")
     return os.environ.get("GIT_SSH_COMMAND") or configured or (shlex.quote(program) if program else None)
+
+
+def _rsync_paths(values: Iterable[Value]) -> dict[str | None, str]:
+    """By the name of a remote, and for all others by None. Raises UsageError for what no shell takes as one line."""
+    found: dict[str | None, str] = {}
+    for value in values:
+        if named := _RSYNC_PATH_KEY.match(value.key):
+            if not value.text.isprintable():
+                raise value.wrong("it has control characters in it")
+            found[named[1]] = value.text.strip()
+    return found
 
 
 def _split(text: str | None) -> tuple[str, ...]:

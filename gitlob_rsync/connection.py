@@ -44,7 +44,10 @@ class Connection:
     def _line(self) -> Session:
         """The connection, to whatever is there."""
         own = self.settings
-        options = Options(own.timeout, client_name(self.repo), own.bwlimit, own.fsync, own.ssh_command, own.retries)
+        options = Options(
+            own.timeout, client_name(self.repo), own.bwlimit, own.fsync, own.ssh_command, own.retries,
+            own.rsync_path(self.remote), own.askpass,
+        )  # fmt: skip
         return Session(self.remote.location, options, self.meter)
 
     @property

@@ -87,6 +87,7 @@ def remote_location(name: str, text: str) -> Location:
     """Raises UsageError for a name or a location that is none."""
     if not re.fullmatch(r"[^\s\x00-\x1f\x7f~^:?*\[\\-][^\s\x00-\x1f\x7f~^:?*\[\\]*", name):
         raise UsageError(f"{name!r} cannot be the name of a remote")
+    location.ask_about(text)
     return location.parse(text)
 
 

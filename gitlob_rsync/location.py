@@ -18,9 +18,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHELL = r"'\"`;&<>|(){}"
 """What ssh refuses in names since 9.6: its own configuration may hand them to a shell (CVE-2023-51385)."""
 _HOST = (
-    rf"(?P<user>(?!-)[^@:/\s{_SHELL}]*[^@:/\s{_SHELL}\\]@)?"
+    rf"(?P<user>(?!-)(?:[^@:/\s{_SHELL}]*[^@:/\s{_SHELL}\\]@)+)?"
     rf"(?P<host>\[[0-9a-fA-F:.]+(?:%[0-9A-Za-z._-]+)?\]|(?!-)[^@:/\s\[\]{_SHELL}$\\]+)"
 )
+_HOME = re.compile(r"~[^/]+(?=/|\Z)")
+"""Somebody's home, before the rest of a path."""
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _URL = re.compile(rf"(?P<scheme>ssh|rsync)://{_HOST}(?::(?P<port>[0-9]+))?/(?P<path>.*)\Z")
 _REMOTE = re.compile(rf"{_HOST}:(?P<double>:)?(?P<path>.*)\Z")
@@ -47,10 +50,14 @@ class Location:
             return self.path
         if self.kind is Kind.DAEMON:
             return self.rsync_argument().rstrip("/")
-        if self.port is not None:
-            path = self.path if self.path.startswith("/") else f"/~/{self.path}"
-            literal = "/" if self.path.startswith("/~/") else ""
-            return f"ssh://{self.host}:{self.port}{literal}{path}"
+        if self.port is not None or _DRIVE.match(f"{self.host}:{self.path}"):
+            # a ~ that begins the path of a URL is a home, and one behind a second slash is a folder of that name
+            if self.path.startswith("/"):
+                path = f"/{self.path}" if self.path.startswith("/~") else self.path
+            else:
+                path = f"/{self.path}" if _HOME.match(self.path) else f"/~/{self.path}"
+            port = f":{self.port}" if self.port is not None else ""
+            return f"ssh://{self.host}{port}{path}"
         return f"{self.host}:{self.path}"
 
     @property
@@ -90,14 +97,36 @@ def parse(text: str, base: str | None = None) -> Location:
         raise refuse("it is empty")
     if text.startswith("-"):
         raise refuse("it begins with a dash; write ./ before the name of a folder")
+    if _DRIVE.match(text):
+        way = f"write ssh://{text[0]}/PATH for a host, ./{text} for a folder"
+        raise UsageError(f"location {text!r}: it looks like a drive of Windows", way)
+    if text.startswith("\\\\"):
+        raise UsageError(
+            f"location {text!r}: it looks like a share of Windows",
+            "name its server as HOST:PATH or rsync://HOST/MODULE/PATH, or the folder where it is mounted; "
+            "./ before the name of a folder makes it one",
+        )
     if _SCHEME.match(text) and not text.startswith("file://"):
         return _parse_url(text, refuse)
     head = text.partition("/")[0]
     if ":" in head and not text.startswith("file://"):
         return _parse_remote(text, refuse)
-    path = text.removeprefix("file://")
+    path = text
+    if text.startswith("file://"):
+        machine, slash, rest = text.removeprefix("file://").partition("/")
+        if not slash or machine not in ("", "localhost"):
+            raise refuse("a file:// has the whole path of a folder of this machine behind it: file:///PATH")
+        path = slash + rest
     path = os.path.normpath(os.path.join(base or os.getcwd(), os.path.expanduser(path)))
     return Location(Kind.PATH, path)
+
+
+def ask_about(text: str, base: str | None = None) -> None:
+    """Raise UsageError for a bare word that names no folder (from `base`, by default the current one): it may be meant for
+    a host, and nobody wants a folder of that name then."""
+    bare = not looks_like_location(text) and "/" not in text and not text.startswith("-") and text.strip()
+    if bare and not os.path.isdir(os.path.join(base or os.getcwd(), text)):
+        raise UsageError(f"location {text!r}: is it a host or a folder?", f"write {text}:PATH, or ./{text}")
 
 
 def _parse_url(text: str, refuse: Callable[[str], UsageError]) -> Location:
@@ -110,7 +139,11 @@ def _parse_url(text: str, refuse: Callable[[str], UsageError]) -> Location:
     host = (found["user"] or "") + found["host"]
     path = found["path"]
     if found["scheme"] == "ssh":
-        path = _tidy(path[2:] if path.startswith("~/") else "/" + path)
+        if path.startswith("~/"):
+            path = _tidy(path[2:])
+            path = f"./{path}" if path.startswith("~") else path  # a folder of that name, in this home
+        else:
+            path = _tidy(path if _HOME.match(path) else "/" + path)
         if not path.strip("/"):
             raise refuse("it names no folder")
         return Location(Kind.SSH, path, host, port)

@@ -65,6 +65,12 @@ def clean_env(**own: str) -> dict[str, str]:
     )
 
 
+def asking_env() -> dict[str, str]:
+    """What lets ssh ask by SSH_ASKPASS: it has no terminal where rsync starts it, and looks for none."""
+    own = os.environ.get("SSH_ASKPASS_REQUIRE")
+    return {"SSH_ASKPASS_REQUIRE": own if own in ("prefer", "force") else "force"}
+
+
 def _describe(argv: Sequence[str], code: int, stderr: bytes) -> ToolError:
     said = stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
     told = [line for line in said if line.startswith(("fatal: ", "error: "))] or said  # what follows is git's advice
@@ -81,13 +87,23 @@ def run(
     cwd: str | None = None,
     input: bytes = b"",
     ok: Sequence[int] = (0,),
+    seconds: float | None = None,
+    merged: bool = False,
     unheard: bytes = b"",
 ) -> bytes:
-    """Run to the end and return what it wrote to stdout. Raises ToolError for an exit code that is not in `ok`, and where
-    it said `unheard` on stderr: some programs leave out what they cannot read, warn, and end with 0."""
-    done = subprocess.run(argv, env=env, cwd=cwd, input=input, capture_output=True, check=False)
-    if done.returncode not in ok or (unheard and unheard in done.stderr):
-        raise _describe(argv, done.returncode, done.stderr)
+    """Run to the end and return what it wrote to stdout, `merged` with stderr. Raises ToolError for an exit code that is
+    not in `ok`, where it took longer than `seconds`, and where it said `unheard` on stderr: some programs leave out what
+    they cannot read, warn, and end with 0."""
+    errors = subprocess.STDOUT if merged else subprocess.PIPE
+    try:
+        done = subprocess.run(
+            argv, env=env, cwd=cwd, input=input, stdout=subprocess.PIPE, stderr=errors, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{os.path.basename(argv[0])} took longer than {seconds} seconds") from None
+    said = done.stdout if merged else done.stderr
+    if done.returncode not in ok or (unheard and unheard in said):
+        raise _describe(argv, done.returncode, said)
     return done.stdout
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gitlob_rsync.errors import UsageError
-from gitlob_rsync.location import Kind, looks_like_location, parse
+from gitlob_rsync.location import Kind, ask_about, looks_like_location, parse
 
 BASE = "/base/folder"
 
@@ -55,6 +55,15 @@ BASE = "/base/folder"
         ("nas::module/path", Kind.DAEMON, "nas", None, "rsync://nas/module/path/"),
         ("me@nas::module", Kind.DAEMON, "me@nas", None, "rsync://me@nas/module/"),
         ("DOMAIN\\me$@nas:/x", Kind.SSH, "DOMAIN\\me$@nas", None, "DOMAIN\\me$@nas:/x/"),
+        ("me@corp.example@nas:/x", Kind.SSH, "me@corp.example@nas", None, "me@corp.example@nas:/x/"),
+        ("ssh://me@corp.example@nas:22/x", Kind.SSH, "me@corp.example@nas", 22, "me@corp.example@nas:/x/"),
+        ("rsync://me@corp.example@nas/m", Kind.DAEMON, "me@corp.example@nas", None, "rsync://me@corp.example@nas/m/"),
+        ("file://localhost/srv/store", Kind.PATH, "", None, "/srv/store/"),
+        ("ssh://nas/~bob/x", Kind.SSH, "nas", None, "nas:~bob/x/"),
+        ("ssh://nas/~bob", Kind.SSH, "nas", None, "nas:~bob/"),
+        ("ssh://nas//~bob/x", Kind.SSH, "nas", None, "nas:/~bob/x/"),
+        ("ssh://nas/~/~bob/x", Kind.SSH, "nas", None, "nas:./~bob/x/"),
+        ("ssh://n/srv", Kind.SSH, "n", None, "n:/srv/"),
         ("x@nas:/y", Kind.SSH, "x@nas", None, "x@nas:/y/"),
     ],
 )
@@ -77,7 +86,7 @@ def test_a_relative_path_counts_from_here(tmp_path: Path) -> None:
     [
         "", " ", "\t", "-x", "--rsh=x", "-e/bin/sh:x", "-oProxyCommand=x:/y", "-x::m", "me@-x:/y", "-me@nas:/y", "a\nb", "a\0b",
         "nas:/a\rb", "nas:/\x1b[2J", "ssh://nas/a\nb", "/a\x7f", "nas:", "nas:/", "nas:///", "nas::", "nas::/", ":/x", "::m",
-        "@nas:/x", "a@b@c:/x", "me@:/x", "na s:/x", "ssh://", "ssh:///x", "ssh://nas", "ssh://nas/", "ssh://nas//", "ssh://nas/~/",
+        "@nas:/x", "a@@c:/x", "@b@c:/x", "a@b\\@c:/x", "-a@b@c:/x", "a@-c:/x", "me@:/x", "na s:/x", "ssh://", "ssh:///x", "ssh://nas", "ssh://nas/", "ssh://nas//", "ssh://nas/~/",
         "ssh://-x/y", "ssh://me@-x/y", "ssh://-me@nas/y", "ssh://nas:/x", "ssh://nas:0/x", "ssh://nas:65536/x", "ssh://nas:-1/x",
         "ssh://nas:2 2/x", "ssh://nas:x/y", "ssh://me:secret@nas/x", "ssh://na s/x", "ssh://[::1/x", "ssh://::1/x",
         "ssh://[-x]/y", "[-oProxyCommand=x]:/y", "rsync://", "rsync://nas", "rsync://nas/", "rsync://nas//x", "rsync://-x/m",
@@ -100,7 +109,8 @@ def test_what_is_none_is_refused(text: str) -> None:
     ["/srv/store", "nas:/srv", "nas:srv", "nas:-x", "me@nas:~/x", "ssh://nas:22/srv", "ssh://nas:22/~/srv", "ssh://nas:22/~/~/x",
      "ssh://nas/~/srv", "ssh://nas/~/:x", "ssh://nas/~/:x/y", "rsync://nas/m/x", "rsync://me@nas:873/m", "nas::m/x", "[::1]:/x",
      "rsync://[::1]/m/x", "ssh://nas//srv", "ssh://nas/~//srv", "nas:a//b/", "/srv://x", "rsync://nas:873/m//./x", "nas::m/./-x",
-     "nas:/.x", "ssh://nas:22//~/x", "ssh://nas:22/~"],
+     "nas:/.x", "ssh://nas:22//~/x", "ssh://nas:22/~", "ssh://nas:22/~bob/x", "ssh://nas/~bob", "ssh://nas:22//~bob",
+     "ssh://nas:22/~/~bob/x", "ssh://nas/~/~bob/x", "ssh://n/srv", "n:srv", "me@corp.example@nas:x", "file://localhost/srv"],
 )  # fmt: skip
 def test_what_is_written_is_read_as_the_same_place(text: str) -> None:
     place = parse(text, BASE)
@@ -125,8 +135,36 @@ def test_one_place_has_one_name() -> None:
         ("nas:/srv", "nas:/.//srv/./"),
         ("nas:srv", "nas:srv/."),
         ("nas:/.x/..y/z.", "nas:/.x//..y/./z."),
+        ("nas:~bob/x", "ssh://nas/~bob/x"),
+        ("/srv/store", "file://localhost/srv/store"),
     ):
         assert str(parse(one)) == str(parse(other)), (one, other)
+
+
+@pytest.mark.parametrize("text", ["C:/x", "c:\\x", "\\\\nas\\share"])
+def test_what_windows_calls_a_place_is_asked_about(text: str) -> None:
+    """It is neither a host nor made into a folder."""
+    with pytest.raises(UsageError) as caught:
+        parse(text, BASE)
+    assert "Windows" in caught.value.line() and "./" in caught.value.hint and "HOST" in caught.value.hint.upper()
+
+
+@pytest.mark.parametrize("text", ["file://nas/x", "file://x", "file://", "file://-x/y"])
+def test_a_file_of_another_machine_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(text, BASE)
+    assert "file:///PATH" in caught.value.line()
+
+
+def test_a_bare_word_is_asked_about_unless_it_is_a_folder(tmp_path: Path) -> None:
+    for word in ("nas", "nas.example.org", "store", "some where"):
+        with pytest.raises(UsageError) as caught:
+            ask_about(word, str(tmp_path))
+        assert f"{word}:PATH" in caught.value.hint and f"./{word}" in caught.value.hint
+        (tmp_path / word).mkdir()
+        ask_about(word, str(tmp_path))
+    for text in ("/x", "./x", "../x", "~/x", "a/b", "nas:x", "ssh://nas/x", "", "-x"):
+        ask_about(text, str(tmp_path))
 
 
 def test_what_can_only_be_a_location() -> None:

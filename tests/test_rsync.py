@@ -356,7 +356,7 @@ def test_a_temporary_folder_with_a_name_of_any_length(
         (255, "ssh: Could not resolve hostname nas: Name or service not known", 4, "resolve hostname"),
         (255, "root@nas: Permission denied (publickey).", 4, "ssh was not let in"),
         (255, "Host key verification failed.", 4, "host's key"),
-        (255, "a\nb: Disk quota exceeded\nc", 1, "no space left"),
+        (255, "a\nb: Disk quota exceeded\nc", 4, "run it again"),
     ],
 )  # fmt: skip
 def test_what_an_exit_code_means(ready: Work, shim: Path, code: int, said: str, ours: int, word: str) -> None:

@@ -8,42 +8,52 @@ from gitlob_rsync.errors import UsageError
 from gitlob_rsync.layout import CHUNK
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.rsync.reports import FORMAT
+from gitlob_rsync.rsync.ssh import CONNECT_SECONDS
 
 OLDEST = (3, 1, 3)
-CONNECT_SECONDS = 20
+_VERSION = r"rsync +version v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})"
 _NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender": (3, 2, 5)}
 """Options and the version that brought them. The first two must be known to the remote's rsync too."""
 
 
 def local_version() -> tuple[int, ...]:
     """The version of the rsync on PATH. Raises UsageError where it is none that will do."""
-    return version_in(process.run([process.tool("rsync"), "--version"], env=process.clean_env()))
+    # an openrsync says it on stderr, or that it does not know the option
+    argv = [process.tool("rsync"), "--version"]
+    return version_in(process.run(argv, env=process.clean_env(), ok=(0, 1), merged=True))
 
 
 def version_in(said: bytes) -> tuple[int, ...]:
     """The version that `rsync --version` says. Raises as local_version."""
-    first = said.decode(errors="replace").partition("\n")[0]
-    if first.startswith("openrsync"):
-        raise UsageError(
-            f"the rsync on PATH is {first}", "it cannot read file lists: install rsync from rsync.samba.org"
-        )
-    found = re.match(r"rsync +version v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", first)
+    lines = said.decode(errors="replace").splitlines() or [""]
+    for line in lines:
+        if re.match(r"openrsync|usage: openrsync|(\S*/)?rsync: (unrecognized|unknown) option", line):
+            raise UsageError(
+                f"the rsync on PATH is openrsync: {line}",
+                "it cannot read file lists: install rsync from rsync.samba.org, and put its folder first on PATH",
+            )
+    found = next(filter(None, (re.match(_VERSION, line) for line in lines)), None)
     version = tuple(map(int, found.groups())) if found else ()
     if version < OLDEST:
-        raise UsageError(f"rsync is too old: {first}", f"install rsync {'.'.join(map(str, OLDEST))} or later")
+        raise UsageError(f"rsync is too old: {lines[0]}", f"install rsync {'.'.join(map(str, OLDEST))} or later")
     return version
 
 
-def transport(location: Location, version: tuple[int, ...], timeout: int, ssh: str | None) -> list[str]:
-    """The options that reach a location; `ssh` is the value of -e."""
+def transport(
+    location: Location, version: tuple[int, ...], timeout: int, ssh: str | None, rsync_path: str | None = None
+) -> list[str]:
+    """The options that reach a location; `ssh` is the value of -e, `rsync_path` the far rsync's name for its shell."""
     if location.kind is Kind.DAEMON:
         return [f"--timeout={timeout}", f"--contimeout={min(timeout, CONNECT_SECONDS)}", "--no-motd"]
     args = [f"--timeout={timeout}"]
     if location.kind is Kind.SSH:
         assert ssh
         args += ["-e", ssh]
+        if rsync_path:
+            args.append(f"--rsync-path={rsync_path}")
         # the far shell gets the path: newer ones escape what it would act on, but for this one character
-        if re.search(r"[^\w@%+=:,./-]" if version < (3, 2, 4) else "`", location.path):
+        path = re.sub(r"\A~[\w.-]*(?=/|\Z)", "", location.path)  # it is for the shell to say whose home that is
+        if re.search(r"[^\w@%+=:,./-]" if version < (3, 2, 4) else "`", path):
             args.append("--protect-args")
     return args
 
@@ -72,18 +82,28 @@ def permissions(root: int | None) -> tuple[str, ...]:
     return "--perms", f"--chmod=D{folder:o},F{folder & 0o666:o}"
 
 
+def for_both(given: Iterable[str]) -> set[str]:
+    """Of the flags given, those that both sides have to know, and not every rsync does."""
+    return {flag for flag in ("--mkpath", "--fsync") if flag in given}
+
+
+_RESUMES = "--no-whole-file"
+"""Between two folders of one machine rsync does not go on with what a cut-off run left, unless it is told to."""
+
+
 def refused(given: Iterable[str], said: str) -> set[str]:
     """Of the flags given, those that one side said that it does not know, or does not allow."""
     return {
         flag
         for flag in _NOT_EVERYWHERE
-        if flag in given and re.search(rf"{flag}: unknown option|refuse.* {flag}", said)
+        if flag in given
+        and re.search(rf"^rsync: .*(?:{flag}: unknown option|refuse (?:--)?{flag[2:]}\b)", said, re.MULTILINE)
     }
 
 
 def fetch_args(version: tuple[int, ...], lacking: Iterable[str], partial: str) -> list[str]:
     # nothing in a store is larger than a chunk
-    return [*_FILES, *_PLAIN, f"--max-size={CHUNK}", "--size-only", "--ignore-missing-args", "--info=progress2",
+    return [*_FILES, *_PLAIN, _RESUMES, f"--max-size={CHUNK}", "--size-only", "--ignore-missing-args", "--info=progress2",
             f"--partial-dir={partial}", *_known(version, lacking, "--trust-sender")]  # fmt: skip
 
 
@@ -94,7 +114,7 @@ def send_args(
     durable = ["--fsync"] if fsync else []
     # nothing in a store is larger than a chunk
     which = ["--ignore-times"] if anew else [f"--max-size={CHUNK}", "--size-only"]
-    return [*_FILES, *permissions(root), *which, "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
+    return [*_FILES, *permissions(root), _RESUMES, *which, "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
             *_known(version, lacking, "--mkpath", *durable)]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -34,7 +34,7 @@ class Ended:
 
 
 def run(
-    argv: Sequence[str], names: Iterable[str], meter: Meter, *,
+    argv: Sequence[str], names: Iterable[str], meter: Meter, *, env: Mapping[str, str],
     patience: int, steady: bool = False, umask: int | None = None, arrived: Callable[[str], None] | None = None,
 ) -> Ended:  # fmt: skip
     """Start rsync in a session of its own, give it a list of names, read what it reports, and see to it that nothing of it
@@ -45,11 +45,11 @@ def run(
     with process.scratch() as feed, tempfile.TemporaryFile() as errors:
         feed.writelines(name.encode() + b"\0" for name in names)
         feed.seek(0)
-        return _supervise(argv, feed, errors, meter, patience, steady, umask, arrived)
+        return _supervise(argv, env, feed, errors, meter, patience, steady, umask, arrived)
 
 
 def _supervise(
-    argv: Sequence[str], feed: IO[bytes], errors: IO[bytes], meter: Meter,
+    argv: Sequence[str], env: Mapping[str, str], feed: IO[bytes], errors: IO[bytes], meter: Meter,
     patience: int, steady: bool, umask: int | None, arrived: Callable[[str], None] | None,
 ) -> Ended:  # fmt: skip
     import sh
@@ -63,7 +63,7 @@ def _supervise(
                 running = sh.Command(plain[0])(
                     *plain[1:], _encoding="latin-1", _in=feed, _out=output, _err=errors, _tty_out=False,
                     _bg=True, _bg_exc=False, _new_session=True, _preexec_fn=process.end_with_parent,
-                    _ok_code=list(range(256)), _env=process.clean_env(TZ="UTC0"),
+                    _ok_code=list(range(256)), _env=dict(env),
                 )  # fmt: skip
         heard = Heard()
         said = ""

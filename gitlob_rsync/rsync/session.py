@@ -2,31 +2,38 @@
 
 import os
 import re
-import shlex
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gitlob_rsync import process
-from gitlob_rsync.errors import ToolError, writing
+from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.layout import EMPTY, META, NAME, name
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.rsync import flags
-from gitlob_rsync.rsync.meaning import BrokenOff, failure, gist, lacks_root, no_room, telling
+from gitlob_rsync.rsync.meaning import (
+    BrokenOff,
+    Busy,
+    failure,
+    gist,
+    hung_up_on,
+    lacks_root,
+    no_room,
+    spoke_first,
+    telling,
+    unclean,
+)
 from gitlob_rsync.rsync.reports import Item
 from gitlob_rsync.rsync.run import Ended, run
+from gitlob_rsync.rsync.ssh import Ssh
 from gitlob_rsync.store import check_folders
 
 _NOWHERE = re.compile(r"link_stat .* failed: (Too many levels of symbolic links|Invalid cross-device link)")
 """What a daemon says of a name below a link: it follows none there, or (since CVE-2026-29518) none that leads out."""
-_ROOM_FOR_SOCKET = 103 - len("/cm-") - 40 - 17
-"""Bytes of a folder for ssh's socket: its path has 103 (macOS; Linux has 107), of which %C takes 40, and ssh appends 17 of
-its own while it makes it."""
 _PAUSE = 2.0
 """Seconds before a broken connection is tried again; twice as long before each further try."""
 
@@ -35,7 +42,8 @@ _PAUSE = 2.0
 class Options:
     """How to transfer. `timeout` in seconds without progress; `bwlimit` as rsync takes it; `ssh_command` as git has it,
     a shell command; `client` names this clone at the remote, so that two clones do not share one partial folder. A
-    connection that worked, and broke, is tried again up to `retries` times without progress."""
+    connection that worked, and broke, is tried again up to `retries` times without progress. `rsync_path` is the rsync of
+    a far machine, as its shell takes it; `askpass`: ssh may ask by SSH_ASKPASS."""
 
     timeout: int
     client: str
@@ -43,6 +51,8 @@ class Options:
     fsync: bool = True
     ssh_command: str | None = None
     retries: int = 0
+    rsync_path: str | None = None
+    askpass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,39 +80,31 @@ class Session:
         self._lacking: set[str] = set()  # what the remote's rsync turned out not to know
         self._worked = False  # whether the remote ever answered
         self._mode: int | None = None  # the permissions of the store's root, once it was looked at
-        ssh = process.tool("ssh") if location.kind is Kind.SSH and options.ssh_command is None else ""
+        self._tried_without = False  # what not every rsync knows; or with it, and that went well
         self._scratch = tempfile.mkdtemp(prefix="gitlob-")
-        self._ssh = self._ssh_command(ssh) if location.kind is Kind.SSH else None
+        # without a password rsync would ask for one, and take our list of names for it
+        self._env = {"RSYNC_PASSWORD": "", **process.clean_env(TZ="UTC0")}
+        self._ssh: Ssh | None = None
+        if location.kind is Kind.SSH:
+            ask = options.askpass and bool(os.environ.get("SSH_ASKPASS"))
+            try:
+                self._ssh = Ssh(location, options.ssh_command, options.timeout, self._scratch, ask=ask)
+            except BaseException:
+                shutil.rmtree(self._scratch, ignore_errors=True)
+                raise
+            self._env |= self._ssh.env | {"TZ": "UTC0"}
 
     def close(self) -> None:
         """End the ssh connection that the runs share, and remove what they needed."""
-        if self._ssh and os.path.exists(self._scratch) and any(n.startswith("cm-") for n in os.listdir(self._scratch)):
-            with suppress(ToolError, OSError):
-                argv = [*shlex.split(self._ssh), "-O", "exit", re.sub(r"[\[\]]", "", self.location.host)]
-                process.run(argv, env=process.clean_env())
+        if self._ssh:
+            self._ssh.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _ssh_command(self, ssh: str) -> str:
-        """The value of -e. git's own ssh command is one for the shell, and gets our options where it is ssh itself."""
-        own = self._options.ssh_command
-        options = [
-            "-oBatchMode=yes",
-            f"-oConnectTimeout={min(self._options.timeout, flags.CONNECT_SECONDS)}",
-            "-oServerAliveInterval=15",
-            "-oServerAliveCountMax=4",
-        ]
-        if len(os.fsencode(self._scratch)) <= _ROOM_FOR_SOCKET:
-            options += ["-oControlMaster=auto", f"-oControlPath={self._scratch}/cm-%C", "-oControlPersist=60"]
-        if self.location.port is not None:
-            options += ["-p", str(self.location.port)]
-        if own is None:
-            return shlex.join([ssh, *options])
-        if not any(os.path.basename(word) == "ssh" for word in own.split()):
-            options = options[-2:] if self.location.port is not None else []
-        script = Path(self._scratch, "ssh")
-        with writing(self._scratch):
-            script.write_bytes(os.fsencode(f'{own} {shlex.join(options)} "$@"\n'))
-        return shlex.join(["/bin/sh", str(script)])
+    def _failure(self, ended: Ended, into: str = "") -> GitlobError:
+        """What to raise for a run that failed."""
+        if self._ssh and unclean(self.location, ended) and (said := self._ssh.first_words()):
+            return spoke_first(self.location, said)
+        return failure(self.location, ended, into)
 
     def fetch(
         self, names: Iterable[str], into: str, partial: str, arrived: Callable[[str], None] | None = None
@@ -119,11 +121,11 @@ class Session:
             steady=True, arrived=arrived,
         )  # fmt: skip
         if ended.code not in (0, 23, 24) or (ended.code == 23 and no_room(ended)):
-            raise failure(self.location, ended, into)
+            raise self._failure(ended, into)
         if ended.code == 23 and not ended.items:
             self.sizes([name(EMPTY, META)])  # tells a store that lacks all of it from a place where no store is
         if ended.code == 23 and telling(ended.stderr):
-            self._meter.warn(f"{self.location}: {gist(ended.stderr)}")
+            self._meter.warn(f"{self.location}: {gist(self.location, ended.stderr)}")
         return ended.sizes()
 
     def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
@@ -140,12 +142,12 @@ class Session:
 
         while True:
             ended = self._run(args, root + "/", self._root(), names, umask=self._remote_umask())
-            if ended.code == 11 and "--mkpath" not in args() and "No such file" in ended.stderr:
+            if ended.code in (3, 11) and "--mkpath" not in args() and "No such file" in ended.stderr:
                 self._make_root(self.location.path.rstrip("/"))
                 continue
             break
         if ended.code:
-            raise failure(self.location, ended)
+            raise self._failure(ended)
         return ended.sizes()
 
     def _check_folders(self, names: Iterable[str]) -> None:
@@ -173,7 +175,7 @@ class Session:
                 return
             above = path.rpartition("/")[0]
             if ended.code != 11 or not above or attempt == 2:
-                raise failure(self.location, ended)
+                raise self._failure(ended)
             self._make_root(above)
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
@@ -184,7 +186,7 @@ class Session:
         told = [line for line in telling(ended.stderr) if not _NOWHERE.search(line)]
         failed = ended.code not in (0, 24) and (ended.code != 23 or told)
         if failed or lacks_root(self.location, ended):
-            raise failure(self.location, ended)
+            raise self._failure(ended)
         return ended.sizes()
 
     def listing(self) -> list[Item]:
@@ -203,7 +205,7 @@ class Session:
         empty = tempfile.mkdtemp(dir=self._scratch)
         ended = self._run(args, self._root(below), empty + "/", ())
         if ended.code not in (0, 24):
-            raise failure(self.location, ended)
+            raise self._failure(ended)
         return ended.items
 
     # Beside the store's content: which store it is, lists of what clones need, and the trash
@@ -214,7 +216,7 @@ class Session:
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "root")
         ended = self._run(flags.root_args, self._root(), into + "/", ())
         if ended.code not in (0, 24):
-            raise failure(self.location, ended)
+            raise self._failure(ended)
         self._mode = ended.folders.get(".")
         at = Path(into, flags.ASIDE, flags.IDENTITY)
         return Root(self._mode, at.read_bytes() if at.is_file() else None)
@@ -224,7 +226,7 @@ class Session:
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "content")
         ended = self._run(flags.content_args, self._root(), into + "/", ())
         if ended.code not in (0, 24):
-            raise failure(self.location, ended)
+            raise self._failure(ended)
         return any(name not in (".", flags.ASIDE) for name in ended.folders)
 
     def make_shared_root(self) -> None:
@@ -241,7 +243,7 @@ class Session:
             self._make_root(self.location.path.rstrip("/"))
             ended = run_once()
         if ended.code:
-            raise failure(self.location, ended)
+            raise self._failure(ended)
 
     def publish(self, file: str, content: bytes, *, anew: bool = True) -> None:
         """Put a small file below ASIDE at the remote; `anew`: instead of one that is there in the same size."""
@@ -260,7 +262,7 @@ class Session:
         Path(source, flags.ASIDE).mkdir()
         ended = self._run(flags.delete_args, source + "/", self._root(), [f"{flags.ASIDE}/{name}"])
         if ended.code not in (0, 24):
-            raise failure(self.location, ended)
+            raise self._failure(ended)
 
     def aside(self, folder: str) -> list[Item]:
         """The files of a folder below ASIDE at the remote, by their names in it; none where there is no such folder."""
@@ -274,7 +276,7 @@ class Session:
         into = tempfile.mkdtemp(dir=self._scratch)
         ended = self._run(lambda: flags.aside_args(folder), self._root(), into + "/", (), steady=True)
         if ended.code not in (0, 24):
-            raise failure(self.location, ended)
+            raise self._failure(ended)
         top = Path(into, flags.ASIDE, folder)
         return {at.name: at.read_bytes() for at in sorted(top.iterdir()) if at.is_file()} if top.is_dir() else {}
 
@@ -301,7 +303,7 @@ class Session:
             lambda: flags.move_args(into), source + "/", target, sorted(names), umask=self._remote_umask()
         )
         if ended.code not in (0, 24):
-            raise failure(self.location, ended)
+            raise self._failure(ended)
 
     def empty(self, trash: str) -> None:
         """Delete a folder below ASIDE at the remote, with all that is in it."""
@@ -309,7 +311,7 @@ class Session:
         above, _, last = f"{flags.ASIDE}/{trash}".rpartition("/")
         ended = self._run(lambda: flags.empty_args(last), source + "/", self._root(f"{above}/"), ())
         if ended.code:
-            raise failure(self.location, ended)
+            raise self._failure(ended)
 
     def _to_read(self, names: Iterable[str], *, flat: bool = False) -> tuple[str, Iterable[str]]:
         """Source and file list of a pull; `/./` says where what files are called here begins, `flat` that it is their bare
@@ -344,11 +346,12 @@ class Session:
             self._worked |= ended.moved > 0 or bool(ended.items) or ended.code in (0, 23, 24)
             # a listing that always ends early tells the same again and again
             tries = 1 if len(items) > before else tries + 1
-            broke = ended.code and isinstance(failure(self.location, ended), BrokenOff)
-            if not broke or not self._worked or tries > self._options.retries:
+            error = failure(self.location, ended) if ended.code else None
+            again = isinstance(error, Busy) or (isinstance(error, BrokenOff) and self._worked)
+            if not again or tries > self._options.retries:
                 return replace(ended, items=list(items.values()))
             pause = _PAUSE * 2 ** (tries - 1)
-            said = gist(ended.stderr)
+            said = gist(self.location, ended.stderr)
             self._meter.note(
                 f"{self.location}: {said}: again in {pause:.0f} seconds ({tries} of {self._options.retries})"
             )
@@ -358,16 +361,34 @@ class Session:
         self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
         steady: bool, umask: int | None, arrived: Callable[[str], None] | None,
     ) -> Ended:  # fmt: skip
-        """Again without what the other side does not know."""
+        """Again without what the other side does not know, and once without what it may not know."""
         while True:
-            limit = [f"--bwlimit={self._options.bwlimit}"] if self._options.bwlimit else []
-            reach = flags.transport(self.location, self._version, self._options.timeout, self._ssh)
-            given = args()
-            argv = [*given, *limit, *reach, "--", source, target]
-            ended = run(
-                argv, names, self._meter, patience=self._options.timeout, steady=steady, umask=umask, arrived=arrived
-            )
-            refused = flags.refused(given, ended.stderr) if ended.code else set()
+            ended = self._run_exactly(args(), source, target, names, steady, umask, arrived)
+            refused = flags.refused(args(), ended.stderr) if ended.code else set()
             if not refused:
-                return ended
+                break
             self._lacking |= refused
+        new = flags.for_both(args())
+        if not new or self._tried_without or not hung_up_on(self.location, ended):
+            self._tried_without |= bool(new) and (ended.code in (0, 23, 24) or ended.moved > 0)
+            return ended
+        self._tried_without = True
+        self._lacking |= new
+        without = self._run_exactly(args(), source, target, names, steady, umask, arrived)
+        if not hung_up_on(self.location, without):
+            return without
+        self._lacking -= new  # it was something else
+        return ended
+
+    def _run_exactly(
+        self, given: list[str], source: str, target: str, names: Iterable[str],
+        steady: bool, umask: int | None, arrived: Callable[[str], None] | None,
+    ) -> Ended:  # fmt: skip
+        own = self._options
+        limit = [f"--bwlimit={own.bwlimit}"] if own.bwlimit else []
+        ssh = self._ssh.argument if self._ssh else None
+        reach = flags.transport(self.location, self._version, own.timeout, ssh, own.rsync_path)
+        return run(
+            [*given, *limit, *reach, "--", source, target], names, self._meter, env=self._env,
+            patience=own.timeout, steady=steady, umask=umask, arrived=arrived,
+        )  # fmt: skip
