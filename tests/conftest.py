@@ -227,9 +227,9 @@ class Sshd:
         return self.command.replace(str(self.folder / "config"), str(self.folder / "config.forced"))
 
 
-@pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    folder = tmp_path_factory.mktemp("sshd")
+@contextlib.contextmanager
+def serve_ssh(folder: Path, *settings: str) -> Iterator[Sshd]:
+    """An sshd whose keys and configurations are in a folder; `settings` are lines of its own configuration."""
     port = free_port()
     for key in ("host", "id"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
@@ -238,7 +238,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     (folder / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host\nPidFile none\nStrictModes no\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nPasswordAuthentication no\nPermitRootLogin yes\nUsePAM no\n"
-        "MaxStartups 100\nMaxSessions 100\n"
+        "MaxStartups 100\nMaxSessions 100\n" + "".join(f"{line}\n" for line in settings)
     )
     host_key = " ".join((folder / "host.pub").read_text().split()[:2])
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
@@ -259,6 +259,12 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         _end(process)
 
 
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with serve_ssh(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
 @dataclass(frozen=True)
 class Daemon:
     """A running rsync daemon with the modules `store` (writable) and `readonly`, both on `folder`."""
@@ -271,20 +277,27 @@ class Daemon:
         return f"rsync://127.0.0.1:{self.port}/{module}/{path}"
 
 
-@pytest.fixture
-def rsyncd(tmp_path: Path) -> Iterator[Daemon]:
-    folder = tmp_path / "rsyncd"
+@contextlib.contextmanager
+def serve_rsync(top: Path, program: str = "rsync") -> Iterator[Daemon]:
+    """The daemon of an rsync; its files are below a folder."""
+    folder = top / "rsyncd"
     folder.mkdir()
     port = free_port()
-    config = tmp_path / "rsyncd.conf"
+    config = top / "rsyncd.conf"
     who = "uid = root\ngid = root\n" if os.getuid() == 0 else ""
     config.write_text(
-        f"{who}use chroot = no\naddress = 127.0.0.1\nport = {port}\nlog file = {tmp_path}/rsyncd.log\n"
+        f"{who}use chroot = no\naddress = 127.0.0.1\nport = {port}\nlog file = {top}/rsyncd.log\n"
         f"[store]\npath = {folder}\nread only = no\n[readonly]\npath = {folder}\nread only = yes\n"
     )
-    process = subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--config={config}"], stdin=subprocess.DEVNULL)
+    process = subprocess.Popen([program, "--daemon", "--no-detach", f"--config={config}"], stdin=subprocess.DEVNULL)
     try:
         _await_port(port, process)
         yield Daemon(port, folder, process.pid)
     finally:
         _end(process)
+
+
+@pytest.fixture
+def rsyncd(tmp_path: Path) -> Iterator[Daemon]:
+    with serve_rsync(tmp_path) as server:
+        yield server

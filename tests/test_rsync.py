@@ -334,8 +334,16 @@ def test_a_temporary_folder_with_a_name_of_any_length(
         (1, "ERROR: module is read only", 2, "read only"),
         (2, "protocol version mismatch -- is your shell clean?", 1, "is your shell clean"),
         (3, "rsync: [sender] change_dir failed: No such file or directory (2)", 2, "is not there"),
+        (3, 'rsync: [sender] change_dir "/x" failed: Transport endpoint is not connected (107)', 1, "cannot be opened"),
+        (3, 'rsync: change_dir "/x" failed: Input/output error (5)', 1, "cannot be opened"),
+        (3, 'rsync: change_dir#3 "/x" failed: Host is down (112)', 1, "cannot be opened"),
+        (3, "", 1, "exit code 3"),
         (4, "rsync: unsupported checksum", 2, "unsupported checksum"),
         (5, "@ERROR: Unknown module 'x'", 2, "Unknown module"),
+        (5, "@ERROR: chdir failed", 2, "chdir failed"),
+        (5, "@ERROR: max connections (5) reached -- try again later", 4, "is busy"),
+        (4, "rsync: The server is configured to refuse --size-only", 2, "refuse options"),
+        (1, "rsync: The server is configured to refuse size-only", 2, "--size-only"),
         (5, "@ERROR: early exec failed\nrsync: didn't get server startup line", 2, "early exec"),
         (5, "rsync: did not see server greeting", 4, "run it again"),
         (5, "rsync: didn't get server startup line", 4, "run it again"),
@@ -366,6 +374,7 @@ def test_what_an_exit_code_means(ready: Work, shim: Path, code: int, said: str, 
         f'[ "$1" != --version ] || exec {shutil.which("rsync")} --version\ncat {shim}/said >&2\n'
         f'echo "rsync error: something (code {code}) at main.c(1) [sender=3.5.0]" >&2\nexit {code}',
     )
+    ready.git("config", "git-lob.retries", "0")
     line = one_line(ready.sync("--push", code=ours))
     assert word in line
 

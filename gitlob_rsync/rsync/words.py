@@ -24,9 +24,11 @@ _SHELL = re.compile(
     r"|fish: Unknown command:? '?\S*rsync\S*"
 )
 """What a shell says that finds no rsync."""
+_BROKEN_PIPE = re.compile(rf"rsync: (?:{_WHO})?write(?: error|fd_unbuffered failed).*: Broken pipe \(32\)")
+"""It comes before the line that matters, at either end."""
 _CONSEQUENCE = re.compile(
-    rf"rsync (?:error|warning): |rsync: (?:{_WHO})?connection unexpectedly closed|file has vanished: |"
-    rf"rsync: (?:{_WHO})?write error: Broken pipe \(32\)|rsync: (?:{_WHO})?writefd_unbuffered failed|\(see the rsync man"
+    rf"rsync (?:error|warning): |rsync: (?:{_WHO})?connection unexpectedly closed|(?:file|directory) has vanished: |"
+    rf"\(see the rsync man|{_BROKEN_PIPE.pattern}"
 )
 _OF_THE_LINE = re.compile(
     r"it sent nothing for |.*(?:io timeout after |connection unexpectedly closed|safe_read failed|failed to connect |"
@@ -76,7 +78,7 @@ class Words:
     @cached_property
     def of_the_line(self) -> list[str]:
         """Of rsync's, those that speak of the connection."""
-        return [line for line in self.rsync if _OF_THE_LINE.match(line)]
+        return [line for line in self.rsync if _OF_THE_LINE.match(line) and not _BROKEN_PIPE.match(line)]
 
     @cached_property
     def last(self) -> str:
@@ -122,7 +124,8 @@ class Words:
 
     def gist(self, prefer: Iterable[str] = ()) -> str:
         """The line to quote: the first of `prefer`, else of what rsync says."""
-        return next(iter([*prefer, *self.telling, *filter(None, [self.ssh]), *self.rsync]), "it said nothing")
+        rest = (line for line in self.rsync if not _BROKEN_PIPE.match(line))
+        return next(iter([*prefer, *self.telling, *filter(None, [self.ssh]), *rest]), "it said nothing")
 
 
 def _foreign(line: str) -> bool:
