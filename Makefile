@@ -4,6 +4,10 @@ PREFIX ?= /usr/local
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 TORTURE_ARGS ?=
+# for make matrix: paths of programs; what is not named is what PATH has
+RSYNC ?=
+REMOTE_RSYNC ?=
+GIT ?=
 # python3, or the first newer one on PATH if that is too old
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -31,6 +35,7 @@ help:
 	@echo 'make demo        what it does, in a temporary folder; needs no account'
 	@echo 'make test        the tests              PYTEST_ARGS="-k window"'
 	@echo 'make torture     the fault tests for long; writes docs/torture.md   TORTURE_ARGS="--runs 3"'
+	@echo 'make matrix      one small job with other programs   RSYNC=/path/to/rsync REMOTE_RSYNC=... GIT=/path/to/git'
 	@echo 'make install     the programs and pages PREFIX=$(PREFIX)'
 	@echo 'make uninstall   remove them            PREFIX=$(PREFIX)'
 	@echo 'make lint        ruff check, ruff format --check'
@@ -47,6 +52,10 @@ test: needs $(VENV)/stamp
 
 torture: needs $(VENV)/stamp
 	@$(BIN)/python -m tests.faults $(TORTURE_ARGS)
+
+matrix: needs $(VENV)/stamp
+	@$(BIN)/python -m tests.matrix $(if $(RSYNC),--rsync '$(RSYNC)') $(if $(REMOTE_RSYNC),--remote-rsync '$(REMOTE_RSYNC)') \
+		$(if $(GIT),--git '$(GIT)')
 
 lint: $(VENV)/lint-stamp
 	$(BIN)/ruff check
@@ -93,4 +102,4 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gitlob_rsync tests -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: all help demo test torture lint types bench needs demo-needs install uninstall clean
+.PHONY: all help demo test torture matrix lint types bench needs demo-needs install uninstall clean

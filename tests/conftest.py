@@ -29,13 +29,9 @@ def as_at_a_terminal() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-@pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home, a configuration and an identity of the test's own; our programs first on PATH."""
-    for name in list(os.environ):
-        if name.startswith(("GIT_", "PYTHON", "RSYNC_", "XDG_")):
-            monkeypatch.delenv(name)
-    home = tmp_path / "home"
+def own_environment(folder: Path) -> dict[str, str]:
+    """A home, a configuration and an identity below a folder; our programs first on PATH."""
+    home = folder / "home"
     home.mkdir()
     path = [
         str(ROOT / "bin"),
@@ -46,21 +42,29 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "/usr/sbin",
         "/sbin",
     ]
-    own = {
+    (home / ".gitconfig").write_text('[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n')
+    return {
         "HOME": str(home),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
-        "GIT_CEILING_DIRECTORIES": str(tmp_path),
+        "GIT_CEILING_DIRECTORIES": str(folder),
         "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org",
         "GIT_COMMITTER_NAME": "C", "GIT_COMMITTER_EMAIL": "c@example.org",
         "PATH": os.pathsep.join(path),
         "PYTHONPATH": str(ROOT),
-        "TMPDIR": str(tmp_path),
+        "TMPDIR": str(folder),
         "LC_ALL": "C.UTF-8",
     }  # fmt: skip
-    for name, value in own.items():
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the developer's own counts."""
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "PYTHON", "RSYNC_", "XDG_")):
+            monkeypatch.delenv(name)
+    for name, value in own_environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    (home / ".gitconfig").write_text('[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n')
     monkeypatch.chdir(tmp_path)
 
 
