@@ -26,7 +26,7 @@ _TEAM_KEYS = re.compile(
 _REMOTE_KEY = re.compile(r"remote\.(.+)\.git-lob-(path|provider|identity)\Z", re.DOTALL)
 IDENTITY = re.compile(r"[0-9a-f]{32}")
 """What says which store one is, as gitlob-setup --check shows it."""
-_RSYNC_PATH_KEY = re.compile(r"(?:git-lob\.|remote\.(.+)\.git-lob-)rsync-path\Z", re.DOTALL)
+_RSYNC_PATH_KEY = re.compile(r"remote\.(.+)\.git-lob-rsync-path\Z", re.DOTALL)
 """The far machine runs what it says, so it is not for the team's file."""
 _BWLIMIT = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)(?:(b)|([kmgtp]?)(b|ib)?)\Z", re.IGNORECASE | re.ASCII)
 
@@ -146,7 +146,7 @@ class Settings:
             allow_incomplete=_boolean(values.get("git-lob.allow-incomplete-push"), False),
             ssh_command=_ssh_command(text("core.sshcommand")),
             askpass=_boolean(values.get("git-lob.askpass"), False),
-            rsync_paths=_rsync_paths(values.values()),
+            rsync_paths=_rsync_paths(values),
             has_filter=bool(text("filter.lob.clean") or text("filter.lob.process")),
             warnings=tuple(warnings),
         )
@@ -256,15 +256,15 @@ def _ssh_command(configured: str | None) -> str | None:
     return os.environ.get("GIT_SSH_COMMAND") or configured or (shlex.quote(program) if program else None)
 
 
-def _rsync_paths(values: Iterable[Value]) -> dict[str | None, str]:
+def _rsync_paths(values: dict[str, Value]) -> dict[str | None, str]:
     """By the name of a remote, and for all others by None. Raises UsageError for what no shell takes as one line."""
-    found: dict[str | None, str] = {}
-    for value in values:
-        if named := _RSYNC_PATH_KEY.match(value.key):
-            if not value.text.isprintable():
-                raise value.wrong("it has control characters in it")
-            found[named[1]] = value.text.strip()
-    return found
+    given: dict[str | None, Value | None] = {None: values.get("git-lob.rsync-path")}
+    given |= {named[1]: value for key, value in values.items() if (named := _RSYNC_PATH_KEY.match(key))}
+    found = {name: value for name, value in given.items() if value and value.text.strip()}
+    for value in found.values():
+        if re.search(r"[\x00-\x1f\x7f]", value.text):
+            raise value.wrong("it has control characters in it")
+    return {name: value.text for name, value in found.items()}
 
 
 def _split(text: str | None) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ _HOST = (
 )
 _HOME = re.compile(r"~[^/]+(?=/|\Z)")
 """Somebody's home, before the rest of a path."""
+_NAME_OF_A_HOST = re.compile(r"(?:[\w.-]+@)*\w[\w.-]*")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _URL = re.compile(rf"(?P<scheme>ssh|rsync)://{_HOST}(?::(?P<port>[0-9]+))?/(?P<path>.*)\Z")
@@ -122,10 +123,9 @@ def parse(text: str, base: str | None = None) -> Location:
 
 
 def ask_about(text: str, base: str | None = None) -> None:
-    """Raise UsageError for a bare word that names no folder (from `base`, by default the current one): it may be meant for
-    a host, and nobody wants a folder of that name then."""
-    bare = not looks_like_location(text) and "/" not in text and not text.startswith("-") and text.strip()
-    if bare and not os.path.isdir(os.path.join(base or os.getcwd(), text)):
+    """Raise UsageError for a word alone that can be a host's name and names no folder (from `base`, by default the current
+    one): it may be meant for a host, and nobody wants a folder of that name then."""
+    if _NAME_OF_A_HOST.fullmatch(text) and not os.path.isdir(os.path.join(base or os.getcwd(), text)):
         raise UsageError(f"location {text!r}: is it a host or a folder?", f"write {text}:PATH, or ./{text}")
 
 

@@ -157,13 +157,13 @@ def test_a_file_of_another_machine_is_refused(text: str) -> None:
 
 
 def test_a_bare_word_is_asked_about_unless_it_is_a_folder(tmp_path: Path) -> None:
-    for word in ("nas", "nas.example.org", "store", "some where"):
+    for word in ("nas", "nas.example.org", "store", "me@nas"):
         with pytest.raises(UsageError) as caught:
             ask_about(word, str(tmp_path))
         assert f"{word}:PATH" in caught.value.hint and f"./{word}" in caught.value.hint
         (tmp_path / word).mkdir()
         ask_about(word, str(tmp_path))
-    for text in ("/x", "./x", "../x", "~/x", "a/b", "nas:x", "ssh://nas/x", "", "-x"):
+    for text in ("/x", "./x", "../x", "~/x", "a/b", "nas:x", "ssh://nas/x", "", "-x", ".", "..", "`evil`", "a b"):
         ask_about(text, str(tmp_path))
 
 

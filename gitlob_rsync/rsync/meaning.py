@@ -114,7 +114,7 @@ def _ssh_refused(location: Location, words: Words) -> GitlobError | None:
             if re.fullmatch(r"Host key for .* has changed and you have requested strict checking\.", line):
                 return UsageError(
                     f"{where}: the host's key has changed: {line}",
-                    f"ask whoever runs it whether that is right; then ssh-keygen -R {re.sub('.*@', '', host)}",
+                    f"ask whoever runs it whether that is right; then ssh-keygen -R {_known_as(location)}",
                 )
             if re.fullmatch(r"@ *WARNING: REVOKED HOST KEY DETECTED! *@", line):
                 return UsageError(f"{where}: the host's key was revoked", "ask whoever runs it")
@@ -137,6 +137,12 @@ def _ssh_refused(location: Location, words: Words) -> GitlobError | None:
     if said.startswith("FATAL ERROR: Cannot confirm a host key"):
         return RemoteError(f"{where}: {said}", f"run plink {host} once")
     return None
+
+
+def _known_as(location: Location) -> str:
+    """How a host is written in known_hosts."""
+    name = re.sub(r".*@|[\[\]]", "", location.host)
+    return name if location.port in (None, 22) else f"'[{name}]:{location.port}'"
 
 
 def only_sftp(location: Location, said: str) -> UsageError:
