@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
+from gitlob_rsync.rsync import ssh as ssh_of_ours
 from tests.conftest import Sshd, Work, free_port, serve_ssh
 from tests.handmade import CHUNK, check, drop, put, sha_of
 from tests.test_kill import wait_until
@@ -62,15 +64,15 @@ def config_of(server: Sshd, tmp_path: Path, *lines: str) -> str:
 # A line that breaks is a line that breaks, whatever else was said
 
 
-@pytest.mark.parametrize(("breaks", "code"), [(1, 4), (2, 0)])
+@pytest.mark.parametrize(("breaks", "whom", "code"), [(1, "$PPID", 4), (2, "$PPID", 0), (2, "$$", 0)])
 def test_a_broken_line_is_tried_again_whatever_start_files_print(
-    ready: Work, sshd: Sshd, tmp_path: Path, breaks: int, code: int
+    ready: Work, sshd: Sshd, tmp_path: Path, breaks: int, whom: str, code: int
 ) -> None:
     """The connection of this number breaks at once, the others are well. Who never answered is not waited for."""
     count = tmp_path / "count"
     ssh = sshd.forced(
         f"{CHATTER}echo x >>{count}\n"
-        f'if [ "$(wc -l <{count})" -eq {breaks} ]; then kill -9 "$PPID"; sleep 1; fi; exec sh -c "$SSH_ORIGINAL_COMMAND"'
+        f'if [ "$(wc -l <{count})" -eq {breaks} ]; then kill -9 {whom}; sleep 1; fi; exec sh -c "$SSH_ORIGINAL_COMMAND"'
     )
     # a connection for each run, so that only one breaks
     env = {"GIT_SSH_COMMAND": f"{ssh} -oControlPath={tmp_path}/none -oControlMaster=no"}
@@ -232,6 +234,19 @@ def test_what_a_start_file_prints_where_rsync_should_is_named(ready: Work, sshd:
     ssh = sshd.forced('echo "Welcome to this machine"; exec sh -c "$SSH_ORIGINAL_COMMAND"')
     line = refused(ready, sshd, tmp_path, ssh, 1)
     assert "'Welcome to this machine'" in line and "start files" in line
+
+
+def test_an_old_rrsync_serves(sshd: Sshd, tmp_path: Path) -> None:
+    """It does not say which option it does not know."""
+    there = tmp_path / "not" / "there" / "yet"
+    work = repository(tmp_path / "work", sshd.location(there), {"a.bin": b"abc"})
+    ssh = sshd.forced(
+        'case "$SSH_ORIGINAL_COMMAND" in *--fsync*|*--mkpath*)\n'
+        "echo '/usr/bin/rrsync: invalid rsync-command syntax or options' >&2; exit 1;; esac\n"
+        'exec sh -c "$SSH_ORIGINAL_COMMAND"'
+    )
+    work.sync("--push", env={"GIT_SSH_COMMAND": ssh})
+    assert check(there) == {sha_of(b"abc")}
 
 
 def test_an_rrsync_serves(sshd: Sshd, tmp_path: Path) -> None:
@@ -415,6 +430,14 @@ def test_a_temporary_folder_of_any_name(sshd: Sshd, tmp_path: Path, brief: Path,
         shared = logins(sshd) == before + 1
         assert shared or set(name) & set('"\\$')
     assert check(tmp_path / "remote") == {sha_of(b"abc")}
+
+
+def test_ssh_has_no_socket_where_the_file_system_has_none(tmp_path: Path, brief: Path, mocker: MockerFixture) -> None:
+    assert ssh_of_ours.takes_sockets(str(brief))
+    assert not ssh_of_ours.takes_sockets("/proc")
+    mocker.patch("os.link", side_effect=PermissionError)
+    assert not ssh_of_ours.takes_sockets(str(brief)), "ssh names its socket by a hard link"
+    assert not list(brief.iterdir())
 
 
 def test_a_key_with_a_passphrase_is_asked_for_where_that_is_wanted(sshd: Sshd, tmp_path: Path) -> None:

@@ -38,12 +38,12 @@ def no_room(ended: Ended) -> bool:
     return Words(ended.stderr).refused_by_the_system(*_FULL)
 
 
-def failure(location: Location, ended: Ended, into: str = "") -> GitlobError:
+def failure(location: Location, ended: Ended, into: str = "", *, worked: bool = False) -> GitlobError:
     """What an exit code and rsync's own words mean (rsync(1), "EXIT VALUES", and experiment). `into`: the folder of ours
-    that was written into."""
+    that was written into; `worked`: the same location answered before, so that ssh gets through and rsync is there."""
     words = Words(ended.stderr)
     where = str(location)
-    if not words.received and (error := _never_began(location, ended.code, words)):
+    if not words.received and (error := _never_began(location, ended.code, words, worked)):
         return error
     code = ended.code
     if code not in (*_WHOLE, 23, 24):
@@ -59,7 +59,7 @@ def failure(location: Location, ended: Ended, into: str = "") -> GitlobError:
 
 
 def _broken(location: Location, words: Words) -> BrokenOff:
-    said = _quoted(location, words, [words.ssh] if words.ssh else words.of_the_line)
+    said = _of_the_line(location, words)
     hint = AGAIN
     if location.kind is Kind.DAEMON and re.search(r"reset by peer|Broken pipe", said) and not words.received:
         hint = f"{AGAIN}, or the daemon's log says why it refuses"
@@ -68,7 +68,7 @@ def _broken(location: Location, words: Words) -> BrokenOff:
     return BrokenOff(f"{location} cannot be reached or broke off: {said}", hint)
 
 
-def _never_began(location: Location, code: int, words: Words) -> GitlobError | None:
+def _never_began(location: Location, code: int, words: Words, worked: bool) -> GitlobError | None:
     """What is to blame where not one byte came from a far rsync, as far as it is known."""
     where = str(location)
     if re.match(r".*/gitlob-[^/]+/ssh: ", words.last):
@@ -81,15 +81,15 @@ def _never_began(location: Location, code: int, words: Words) -> GitlobError | N
             f"{where}: the rsync there is openrsync, which cannot do this: {words.openrsync}",
             "install rsync from rsync.samba.org there; git-lob.rsync-path says where it is",
         )
-    if code == 127 or (code == 12 and words.no_rsync):
+    if words.rrsync:
+        return _rrsync_refused(where, words.rrsync)
+    if code == 127 or (code == 12 and words.no_rsync and not worked):
         said = words.no_rsync or words.gist()
         return UsageError(
             f"{where}: no rsync there: {said}",
             "install rsync on the remote machine; git-lob.rsync-path says where it is, if not on its PATH",
         )
-    if words.rrsync:
-        return _rrsync_refused(where, words.rrsync)
-    return _ssh_refused(location, words) if code in (1, 2, 12, 255) else None
+    return _ssh_refused(location, words) if code in (1, 2, 12, 255) and not worked else None
 
 
 def _rrsync_refused(where: str, said: str) -> UsageError:
@@ -254,5 +254,15 @@ def telling(stderr: str) -> list[str]:
 
 def gist(location: Location, stderr: str) -> str:
     """The line to quote of a run that goes on."""
-    words = Words(stderr)
-    return _quoted(location, words, [words.ssh] if words.ssh else [])
+    return _quoted(location, Words(stderr), [])
+
+
+def why_broken(location: Location, stderr: str) -> str:
+    """The line to quote of a connection that broke, or would not come about."""
+    return _of_the_line(location, Words(stderr))
+
+
+def _of_the_line(location: Location, words: Words) -> str:
+    # where nobody was let in, that was told before; a start file may have called another machine
+    login = re.search(r"Permission denied \(|Host key verification", words.ssh)
+    return _quoted(location, words, words.of_the_line if login or not words.ssh else [words.ssh])

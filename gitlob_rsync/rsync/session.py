@@ -26,6 +26,7 @@ from gitlob_rsync.rsync.meaning import (
     spoke_first,
     telling,
     unclean,
+    why_broken,
 )
 from gitlob_rsync.rsync.reports import Item
 from gitlob_rsync.rsync.run import Ended, run
@@ -104,7 +105,7 @@ class Session:
         """What to raise for a run that failed."""
         if self._ssh and unclean(self.location, ended) and (said := self._ssh.first_words()):
             return spoke_first(self.location, said)
-        return failure(self.location, ended, into)
+        return failure(self.location, ended, into, worked=self._worked)
 
     def fetch(
         self, names: Iterable[str], into: str, partial: str, arrived: Callable[[str], None] | None = None
@@ -346,12 +347,12 @@ class Session:
             self._worked |= ended.moved > 0 or bool(ended.items) or ended.code in (0, 23, 24)
             # a listing that always ends early tells the same again and again
             tries = 1 if len(items) > before else tries + 1
-            error = failure(self.location, ended) if ended.code else None
+            error = failure(self.location, ended, worked=self._worked) if ended.code else None
             again = isinstance(error, Busy) or (isinstance(error, BrokenOff) and self._worked)
             if not again or tries > self._options.retries:
                 return replace(ended, items=list(items.values()))
             pause = _PAUSE * 2 ** (tries - 1)
-            said = gist(self.location, ended.stderr)
+            said = why_broken(self.location, ended.stderr)
             self._meter.note(
                 f"{self.location}: {said}: again in {pause:.0f} seconds ({tries} of {self._options.retries})"
             )

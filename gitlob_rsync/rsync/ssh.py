@@ -51,7 +51,7 @@ class Ssh:
                 "-oServerAliveCountMax=4",
                 *(f"-o{reset}" for key, (well, reset) in _RESETS.items() if configured.get(key, well) != well),
             ]
-            if configured.get("controlpath", "none") == "none" and _takes_sockets(scratch):
+            if configured.get("controlpath", "none") == "none" and takes_sockets(scratch):
                 # ssh reads a value in quotes up to the next one, and a % in a path as the beginning of a token
                 at = f"{scratch}/cm-".replace("%", "%%") + "%C"
                 self._argv += ["-oControlMaster=auto", f'-oControlPath="{at}"', "-oControlPersist=60"]
@@ -87,7 +87,7 @@ class Ssh:
         return {}
 
 
-def _takes_sockets(folder: str) -> bool:
+def takes_sockets(folder: str) -> bool:
     """Whether ssh can have a socket in a folder: its name is short enough and can be written in ssh's configuration, and
     the file system has sockets, and hard links, by which ssh gives it its name."""
     if len(os.fsencode(folder)) > _ROOM_FOR_SOCKET or re.search(r'["\\$\n]', folder):
