@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -52,11 +53,28 @@ def tool(name: str) -> str:
     raise UsageError(f"{name} is not installed", f"install {name} or put its folder on PATH")
 
 
+def own_folder() -> str | None:
+    """The folder of our programs, or None where it is not known: as this one was called, or else where a link to it leads."""
+    with suppress(OSError):  # called by a relative name, from a folder that is no more
+        called = os.path.abspath(sys.argv[0])
+        for at in (called, os.path.realpath(called)):
+            folder = os.path.dirname(at)
+            if os.access(os.path.join(folder, "gitlob-filter"), os.X_OK):
+                return folder
+    return None
+
+
 def clean_env(**own: str) -> dict[str, str]:
     """Our environment, without what would change the meaning of a command, in the C locale, never prompting; a shell that
-    runs the user's ssh command does not look into the current folder either."""
+    runs the user's ssh command does not look into the current folder either.
+
+    PATH ends with the folder of our programs where it lacks it, as under cron and systemd: git starts the filter by its bare
+    name."""
     env = {name: value for name, value in os.environ.items() if name not in _SCRUBBED}
-    env["PATH"] = os.pathsep.join(folders_of_tools())
+    folders = folders_of_tools()
+    if (ours := own_folder()) and ours not in folders and os.pathsep not in ours:
+        folders.append(ours)
+    env["PATH"] = os.pathsep.join(folders)
     return (
         env
         | {"LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never"}
