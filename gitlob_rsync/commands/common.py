@@ -1,6 +1,7 @@
 """What all commands share: their common options, and guard(), the one place that turns errors into messages and codes."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -94,6 +95,7 @@ def split_window(argv: Sequence[str]) -> list[str]:
 
 def guard(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
     """Run a command's main; an expected error becomes one line on stderr, an unexpected one a traceback in a file."""
+    _hold_standard_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
@@ -115,9 +117,29 @@ def guard(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str
             sys.stdout.flush()
         except OSError:  # our answer cannot be written: also not at exit
             _give_up(sys.stdout)
-        return _fail(program, line_of(error), ExitCode.FAILED)
+        closed = error.errno == errno.EBADF and not error.filename
+        line = "standard input or output is closed, and is needed here" if closed else line_of(error)
+        return _fail(program, line, ExitCode.FAILED)
     except Exception:
         return _fail(program, f"this is a bug; the traceback is in {_log_crash()}", ExitCode.BUG)
+
+
+def _hold_standard_streams() -> None:
+    """Where whoever started us closed standard input, output or error, have something stand there: the next file that is
+    opened would get its number, and what is printed would end up in that file.
+
+    What we print is lost then, as with git; who reads the descriptor 0 or writes to 1, the filter and the hook do, gets
+    EBADF: nobody must take nothing at all for an answer. (Nobody can read what is open for writing.)
+    """
+    for number, way in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, way), True)  # the lowest number that is free, so this one
+    # Python has None for what was closed when it began
+    sys.stdin = sys.stdin or open(0, closefd=False)
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
 
 
 def _interrupt(number: int, _: object) -> NoReturn:
