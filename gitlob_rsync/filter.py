@@ -5,11 +5,11 @@ crash can leave a binary incomplete, never wrong and complete, since a push hash
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
 from gitlob_rsync import placeholder
-from gitlob_rsync.errors import writing
+from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.staging import Staging
 from gitlob_rsync.store import BLOCK, Damaged, Store
@@ -18,6 +18,8 @@ from gitlob_rsync.writer import Writer
 
 SMALL = 4 << 20
 """Bytes up to which content is held in memory, to have it hashed before any of it is written."""
+NEAR = "git-lob.allow-near-placeholder"
+"""The key of git's configuration that has the filter take a placeholder that was touched up for content."""
 _BRIEF = 1 << 16
 """Bytes up to which hashing takes no longer than being asked by git once more."""
 
@@ -38,11 +40,12 @@ class Filter:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def clean(self, blocks: Iterable[bytes]) -> bytes:
+    def clean(self, blocks: Iterable[bytes], path: str, may_be_near: Callable[[], bool]) -> bytes:
         """Store content and return its placeholder. Content that is a placeholder itself is returned as it is. What is
         damaged here is mended: this may be the last sound copy.
 
-        Nothing of it is left in the store where `blocks` raises.
+        Nothing of it is left in the store where `blocks` raises. Raises GitlobError, which names `path`, for a placeholder
+        that was touched up, unless it `may_be_near` one, or was stored before.
         """
         rest = iter(blocks)
         start = _take(rest, SMALL)
@@ -54,6 +57,11 @@ class Filter:
             if self._store.holds(sha, (start[at : at + BLOCK] for at in range(0, len(start), BLOCK))):
                 self._store.touch(sha)
                 return placeholder.encode(sha)
+            if placeholder.is_touched_up(start) and not may_be_near():
+                raise GitlobError(
+                    f"{path} waits for its content, and its placeholder was edited",
+                    f"git checkout -- {path} undoes it; git -c {NEAR}=true takes it for content",
+                )
         with writing(self._staged().path), Writer(self._staged()) as writer:
             writer.write(start)
             for block in rest:

@@ -1,7 +1,7 @@
 """The placeholder that git keeps in a binary's stead: the only file that knows its text.
 
 It is `git-lob: ` and the 40 hexadecimal digits of the SHA-1 of the content: 49 bytes, no newline. Anything longer or
-shorter is content like any other (spec/store-format.md).
+shorter is content like any other (spec/store-format.md), though hardly meant where nothing but space was put around one.
 """
 
 import re
@@ -14,6 +14,10 @@ PREFIX = b"git-lob: "
 SIZE = len(PREFIX) + 40
 
 _SHA = re.compile(rb"[0-9a-fA-F]{40}\Z")
+_BOM = b"\xef\xbb\xbf"
+_READ_BY_NAME = frozenset(
+    (b".gitattributes", b".gitignore", b".gitmodules", b".mailmap", b".gitlobconfig", b".lfsconfig")
+)
 
 
 def is_sha(text: str) -> bool:
@@ -32,3 +36,15 @@ def decode(content: bytes) -> Sha | None:
         return None
     digits = content[len(PREFIX) :]
     return Sha(digits.decode().lower()) if _SHA.match(digits) else None
+
+
+def is_touched_up(content: bytes) -> bool:
+    """Whether it is a placeholder but for space around it, or a byte order mark: what editors add to a file that waits for
+    its content."""
+    return len(content) != SIZE and decode(content.removeprefix(_BOM).strip()) is not None
+
+
+def has_none(path: bytes) -> bool:
+    """Whether a file is none that a placeholder can stand for, whatever .gitattributes says: git, git-lfs or we read it by
+    its name, in any folder. (Where upper and lower case are one, git finds it in either.)"""
+    return path.rpartition(b"/")[2].lower() in _READ_BY_NAME

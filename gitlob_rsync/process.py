@@ -54,7 +54,7 @@ def tool(name: str) -> str:
 
 
 def own_folder() -> str | None:
-    """The folder of our programs, or None where it is not known: as this one was called, or else where a link to it leads."""
+    """The folder of our programs, as this one was called, or else where a link to it leads; None where that is not known."""
     with suppress(OSError):  # called by a relative name, from a folder that is no more
         called = os.path.abspath(sys.argv[0])
         for at in (called, os.path.realpath(called)):

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import IO
 
-from gitlob_rsync import pktline
+from gitlob_rsync import pktline, placeholder
 from gitlob_rsync.ahead import Ahead
 from gitlob_rsync.errors import GitlobError, line_of, writing
 from gitlob_rsync.filter import Filter, split_placeholder
+from gitlob_rsync.git import quote
 from gitlob_rsync.pktline import ProtocolError
 from gitlob_rsync.placeholder import Sha
 
@@ -88,16 +89,20 @@ class _Request:
 
 
 class Server:
-    """One conversation with git. `errors`: what failed, to be told at the end."""
+    """One conversation with git. `may_be_near`: see Filter.clean. `told`: what the user is to be told at the end, as what
+    failed."""
 
-    def __init__(self, supply: Supply, source: IO[bytes], output: IO[bytes]) -> None:
+    def __init__(
+        self, supply: Supply, source: IO[bytes], output: IO[bytes], may_be_near: Callable[[], bool] = lambda: False
+    ) -> None:
         self._supply = supply
+        self._may_be_near = may_be_near
         self._source = source
         self._output = output
         self._delayed: dict[bytes, tuple[Sha, bytes]] = {}
         self._announced: set[bytes] = set()
         self._ahead = Ahead(supply.filter.is_sound)
-        self.errors: list[str] = []
+        self.told: list[str] = []
 
     def serve(self) -> None:
         """Answer git until it closes its end. Raises ProtocolError where it does not speak the protocol."""
@@ -138,20 +143,23 @@ class Server:
         if request.command == "list_available_blobs":
             self._list_available()
         elif request.command == "clean":
-            self._clean()
+            self._clean(request)
         else:
             self._smudge(request)
 
-    def _clean(self) -> None:
+    def _clean(self, request: _Request) -> None:
         blocks = pktline.read_list(self._source)
+        if placeholder.has_none(request.path):
+            self._send(_spooled(b"", blocks))
+            return
         try:
-            stands_for = self._supply.filter.clean(blocks)
+            stands_for = self._supply.filter.clean(blocks, quote(request.path), self._may_be_near)
         except ProtocolError:
             raise
         except (GitlobError, OSError) as error:
             for _ in blocks:  # git reads no answer before it has sent everything
                 pass
-            self.errors.append(line_of(error))
+            self.told.append(line_of(error))
             pktline.write_lines(self._output, b"status=error")
         else:
             self._send([stands_for])
@@ -167,12 +175,15 @@ class Server:
             # too late to send something else: git drops what it got
             self._output.write(pktline.FLUSH)
             pktline.write_lines(self._output, b"status=error")
-            self.errors.append(line_of(error))
+            self.told.append(line_of(error))
             return
         self._output.write(pktline.FLUSH)
 
     def _smudge(self, request: _Request) -> None:
         sha, start, rest = split_placeholder(pktline.read_list(self._source))
+        if sha and placeholder.has_none(request.path):
+            self._tell_of_wrong(request.path)
+            sha = None
         if request.path in self._delayed and not start:
             sha, start = self._delayed.pop(request.path)
             self._announced.discard(request.path)  # one git command may check it out again
@@ -189,6 +200,15 @@ class Server:
         else:
             self._supply.bring([sha])
             self._hand_over(sha, start)
+
+    def _tell_of_wrong(self, path: bytes) -> None:
+        """A placeholder in the stead of a file that git has to read: what is in git is what is checked out, else each
+        checkout would leave a file that counts as changed."""
+        name = quote(path)
+        self.told.append(
+            f"{name} was committed as a placeholder, which git cannot read: write its content, and commit it "
+            f"(git cat-file blob :{name} | gitlob-filter smudge prints what it was)"
+        )
 
     def _delay(self, path: bytes, sha: Sha, start: bytes) -> None:
         self._delayed[path] = (sha, start)

@@ -101,7 +101,8 @@ def expand(
             with suppress(GitlobError):
                 index.note(repo, filled)
     if not noted:
-        process.run(repo.argv("update-index", "-q", "--refresh"), env=repo.env, cwd=repo.work_tree, ok=(0, 1))
+        # 128: git dies of a file that the filter refuses; it looks into all of them the next time then
+        process.run(repo.argv("update-index", "-q", "--refresh"), env=repo.env, cwd=repo.work_tree, ok=(0, 1, 128))
     result.expanded = len(filled)
     return result
 
@@ -142,6 +143,9 @@ def _find(
             if git.is_unsafe(entry.path):
                 result.left_alone[entry.path] = "git itself would not write there"
                 continue
+            if placeholder.has_none(entry.path):
+                result.left_alone[entry.path] = "git has to read it: commit its content"
+                continue
             try:
                 folder, name = tree.parent(entry.path)
                 seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -160,7 +164,8 @@ def _find(
                 if seen.st_size == 0 and sha == EMPTY:
                     result.empty += [] if entry.assumed else [entry.path]
                 elif entry.path in changed:
-                    result.left_alone[entry.path] = "changed"
+                    edited = _is_touched_up(folder, name, seen)
+                    result.left_alone[entry.path] = "its placeholder was edited" if edited else "changed"
                 continue
             meta = find(sha)
             if meta:
@@ -187,6 +192,19 @@ def _is_blob(repo: Repo, folder: int, name: bytes, seen: os.stat_result, blob: s
         content = file.read(placeholder.SIZE + 1)
     digest = hashlib.new(repo.object_format, b"blob %d\0" % len(content) + content, usedforsecurity=False)
     return digest.hexdigest() == blob
+
+
+def _is_touched_up(folder: int, name: bytes, seen: os.stat_result) -> bool:
+    """Whether a file of the working tree is a placeholder with space around it."""
+    if not placeholder.SIZE < seen.st_size < 4096:
+        return False
+    try:
+        with open(
+            os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder), "rb"
+        ) as file:
+            return placeholder.is_touched_up(file.read(4096))
+    except OSError:
+        return False
 
 
 def _with_filter(repo: Repo, waiting: list[_Waiting], result: Expansion) -> list[_Waiting]:

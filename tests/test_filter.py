@@ -19,8 +19,8 @@ def clean(work: Work, content: bytes, path: str = "a.bin") -> bytes:
     return done.stdout
 
 
-def smudge(work: Work, content: bytes) -> tuple[bytes, bytes]:
-    done = subprocess.run(["gitlob-filter", "smudge", "--", "a.bin"], cwd=work.path, input=content, capture_output=True)
+def smudge(work: Work, content: bytes, path: str = "a.bin") -> tuple[bytes, bytes]:
+    done = subprocess.run(["gitlob-filter", "smudge", "--", path], cwd=work.path, input=content, capture_output=True)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
@@ -59,12 +59,93 @@ def test_a_placeholder_passes_through_clean(work: Work) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [placeholder(b"x") + b"\n", placeholder(b"x")[:-1], b"git-lob: ", placeholder(b"x") * 2]
+    "text", [placeholder(b"x") + b"\n.", placeholder(b"x")[:-1], b"git-lob: ", placeholder(b"x") * 2]
 )
 def test_what_only_resembles_a_placeholder_is_content(work: Work, text: bytes) -> None:
     put(work.content, b"x")
     assert clean(work, text) == placeholder(text)
     assert smudge(work, text) == (text, b"")
+
+
+TOUCHED_UP = [
+    placeholder(b"x") + b"\n",
+    placeholder(b"x") + b"\r\n",
+    b"\xef\xbb\xbf" + placeholder(b"x"),
+    b"\n" + placeholder(b"x").upper().replace(b"GIT-LOB", b"git-lob") + b" \t\n\n",
+]
+
+
+@pytest.mark.parametrize("text", TOUCHED_UP)
+@pytest.mark.parametrize("how", ["process", "clean"])
+def test_a_placeholder_that_an_editor_touched_is_refused(work: Work, text: bytes, how: str) -> None:
+    """It is not what the file is to hold: its content would be lost to who commits it."""
+    if how == "clean":
+        work.git("config", "--unset", "filter.lob.process")
+    work.write("sub/a file.bin", text)
+    failed = work.run("git", "add", "-A", code=128).stderr
+    assert "sub/a file.bin waits for its content" in failed and "git checkout -- " in failed
+    assert not shas_in(work.content) and not work.staging
+    work.git("-c", "git-lob.allow-near-placeholder=true", "add", "-A")
+    assert work.git("show", ":sub/a file.bin") == placeholder(text)
+    work.git("update-index", "--refresh", "--really-refresh")
+    assert clean(work, text) == placeholder(text), "what is committed already is content"
+    assert smudge(work, text) == (text, b"")
+
+
+def test_a_tracked_file_cannot_have_touched_up_placeholders_taken(work: Work) -> None:
+    work.write(".gitlobconfig", "[git-lob]\n\tallow-near-placeholder = true\n")
+    work.write("a.bin", TOUCHED_UP[0])
+    work.run("git", "add", "-A", code=128)
+
+
+def test_the_way_out_of_a_touched_up_placeholder(work: Work) -> None:
+    work.commit(a__bin=b"x")
+    work.write("a.bin", TOUCHED_UP[0])
+    assert "its placeholder was edited" in work.run("gitlob-status", "-v").stdout
+    assert "its placeholder was edited" in work.sync("--checkout", "--offline", "-v").stderr
+    work.git("checkout", "--", "a.bin")
+    assert work.read("a.bin") == b"x"
+
+
+READ_BY_NAME = [".gitattributes", "sub/.gitignore", ".gitmodules", ".mailmap", ".gitlobconfig", ".lfsconfig"]
+
+
+@pytest.mark.parametrize("how", ["process", "clean"])
+def test_what_git_reads_by_its_name_is_never_a_binary(work: Work, how: str) -> None:
+    if how == "clean":
+        work.git("config", "--unset", "filter.lob.process")
+        work.git("config", "--unset", "filter.lob.required")
+    work.write(".git/info/attributes", "* filter=lob -text\n")
+    large = b"# comment\n" * 400_000
+    for name in READ_BY_NAME:
+        work.write(name, large if name == "sub/.gitignore" else b"# " + name.encode())
+    work.write("sub/x.dat", b"x")
+    work.commit()
+    for name in READ_BY_NAME:
+        assert work.git("show", f"HEAD:{name}") == work.read(name)
+    assert work.git("show", "HEAD:sub/x.dat") == placeholder(b"x")
+    assert shas_in(work.content) == {sha_of(b"x")}
+
+
+@pytest.mark.parametrize("how", ["process", "clean"])
+def test_what_git_reads_and_was_committed_as_a_placeholder_is_told_of(work: Work, how: str) -> None:
+    """It is checked out as it is in git: the file would count as changed else, and stop each checkout."""
+    put(work.content, b"*.o\n")
+    work.write(".git/info/attributes", ".gitignore -filter\n")
+    work.write(".gitignore", placeholder(b"*.o\n"))
+    work.commit()
+    work.write(".git/info/attributes", "* filter=lob -text\n")
+    if how == "clean":
+        work.git("config", "--unset", "filter.lob.process")
+    (work.path / ".gitignore").unlink()
+    told = work.run("git", "checkout", "--", ".gitignore").stderr
+    if how == "process":
+        assert ".gitignore was committed as a placeholder" in told
+    assert work.read(".gitignore") == placeholder(b"*.o\n")
+    assert "commit its content" in work.sync("--checkout", "--offline", "-v").stderr
+    assert work.read(".gitignore") == placeholder(b"*.o\n")
+    assert work.git("status", "--porcelain") == b""
+    assert smudge(work, placeholder(b"*.o\n"))[0] == b"*.o\n"
 
 
 def test_a_pipe_may_deliver_the_placeholder_in_pieces(work: Work) -> None:

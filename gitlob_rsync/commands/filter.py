@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
 
-from gitlob_rsync import git, lock, serve
+from gitlob_rsync import git, lock, placeholder, serve
 from gitlob_rsync.commands.common import Parser, guard
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError, printable
-from gitlob_rsync.filter import Filter, split_placeholder
+from gitlob_rsync.filter import NEAR, Filter, split_placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store import BLOCK
 from gitlob_rsync.stores import Stores
@@ -34,7 +34,7 @@ def main() -> int:
 def run(argv: Sequence[str]) -> int:
     parser = Parser(PROGRAM, DESCRIPTION)
     parser.add_argument("direction", choices=("clean", "smudge", "process"), help="which way; process: git's protocol")
-    parser.add_argument("path", metavar="PATH", nargs="?", default="-", help="the file's path, for messages")
+    parser.add_argument("path", metavar="PATH", nargs="?", default="-", help="the file's path")
     given = parser.parse_args(argv)
     repo = git.Repo.discover()
     stores = Stores.load(repo)
@@ -47,15 +47,22 @@ def run(argv: Sequence[str]) -> int:
         lock.using(stores.own, f"{PROGRAM} {given.direction}"),
         Filter(stores.own, stores.shared) as filter,
     ):
+
+        def may_be_near() -> bool:
+            return repo.run("config", "--type=bool", "--get", NEAR, ok=(0, 1)).strip() == b"true"
+
+        if given.direction != "process" and placeholder.has_none(os.fsencode(given.path)):
+            output.writelines(_blocks(source))
+            return ExitCode.DONE
         if given.direction == "clean":
-            output.write(filter.clean(_blocks(source)))
+            output.write(filter.clean(_blocks(source), _shown(given.path), may_be_near))
             return ExitCode.DONE
         supply = serve.Supply(filter, lambda: _source(repo, stores, for_git=given.direction == "process"))
         if given.direction == "process":
-            server = serve.Server(supply, source, output)
+            server = serve.Server(supply, source, output, may_be_near)
             server.serve()
-            for error in server.errors:
-                _tell(error)
+            for line in server.told:
+                _tell(line)
         else:
             _smudge(supply, source, output)
     if supply.waiting:
@@ -64,6 +71,10 @@ def run(argv: Sequence[str]) -> int:
         if supply.must_have and given.direction == "smudge":
             return ExitCode.INCOMPLETE
     return ExitCode.DONE
+
+
+def _shown(path: str) -> str:
+    return "standard input" if path == "-" else git.quote(os.fsencode(path))
 
 
 def _tell(text: str) -> None:
