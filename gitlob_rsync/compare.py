@@ -29,7 +29,7 @@ def compare(repo: Repo, stores: Stores, connection: Connection, distrusted: Coll
     listing = connection.listing(new=not needed)
     here: dict[Sha, Meta | None] = dict.fromkeys(needed)
     for sha in needed.keys() - set(distrusted):
-        here[sha] = stores.own.complete(sha) or (stores.shared.complete(sha) if stores.shared else None)
+        here[sha] = stores.find(sha)
     lacking, wrong_sized = _fall_short(here, listing)
     found = holders.find(repo, lacking | wrong_sized)
     return Comparison(

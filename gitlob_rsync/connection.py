@@ -15,7 +15,7 @@ from gitlob_rsync.progress import Meter
 from gitlob_rsync.report import Paths
 from gitlob_rsync.rsync import IDENTITY, NotAStore, Options, Session
 from gitlob_rsync.store import read_meta
-from gitlob_rsync.stores import Stores, obtain
+from gitlob_rsync.stores import Stores
 
 
 class Connection:
@@ -26,6 +26,7 @@ class Connection:
         self.settings = settings
         self.remote = remote
         self.meter = meter
+        self.stores = stores
         self.store = stores.own
         self.shared = stores.shared
         self._listing: dict[str, int] | None = None
@@ -190,11 +191,10 @@ class Connection:
         return {Sha(found[3]): [] for found in named if found and found[4] == META}
 
     def here(self, shas: Iterable[Sha], *, link: bool) -> dict[Sha, Meta]:
-        """Of `shas`, those that are here whole. What only the shared store has is linked, unless that is not wanted."""
-        if link:
-            return {sha: meta for sha in shas if (meta := obtain(sha, self.store, self.shared))}
-        places = [store for store in (self.store, self.shared) if store]
-        return {sha: meta for sha in shas for store in places if (meta := store.complete(sha))}
+        """Of `shas`, those that are here whole. What only another store of this machine has is brought, unless no `link` to
+        it is wanted."""
+        look = self.stores.obtain if link else self.stores.find
+        return {sha: meta for sha in shas if (meta := look(sha))}
 
     def whole_there(self, shas: Collection[Sha]) -> set[Sha]:
         """Of binaries of the local store, those that the remote has whole, by the sizes of their files: one call, however

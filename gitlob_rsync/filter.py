@@ -10,10 +10,11 @@ from contextlib import ExitStack
 
 from gitlob_rsync import placeholder
 from gitlob_rsync.errors import GitlobError, writing
+from gitlob_rsync.layout import Meta
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.staging import Staging
-from gitlob_rsync.store import BLOCK, Damaged, Store
-from gitlob_rsync.stores import obtain, share
+from gitlob_rsync.store import BLOCK, Damaged
+from gitlob_rsync.stores import Stores, share
 from gitlob_rsync.writer import Writer
 
 SMALL = 4 << 20
@@ -27,9 +28,9 @@ _BRIEF = 1 << 16
 class Filter:
     """The two directions, for any number of files. Use it in a `with` block: they share a staging folder."""
 
-    def __init__(self, store: Store, shared: Store | None) -> None:
-        self._store = store
-        self._shared = shared
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._store = stores.own
         self._open = ExitStack()
         self._staging: Staging | None = None
         self._sound: set[Sha] = set()
@@ -56,6 +57,7 @@ class Filter:
             sha = Sha(digest.hexdigest())
             if self._store.holds(sha, (start[at : at + BLOCK] for at in range(0, len(start), BLOCK))):
                 self._store.touch(sha)
+                share(Meta(sha, len(start)), self._store, self._stores.shared)
                 return placeholder.encode(sha)
             if placeholder.is_touched_up(start) and not may_be_near():
                 raise GitlobError(
@@ -69,8 +71,8 @@ class Filter:
                 writer.write(block)
             sha = Sha(digest.hexdigest())
             writer.finish(sha)
-        if self._shared and (meta := self._store.complete(sha)):
-            share(meta, self._store, self._shared)
+        if self._stores.shared and (meta := self._store.complete(sha)):
+            share(meta, self._store, self._stores.shared)
         return placeholder.encode(sha)
 
     def _staged(self) -> Staging:
@@ -79,9 +81,9 @@ class Filter:
         return self._staging
 
     def load(self, sha: Sha) -> Iterable[bytes] | None:
-        """The content of a binary in blocks, or None where it is not here whole and sound. What only the shared store
-        has is linked. All of it is hashed before the first block is handed out: git cannot take one back."""
-        meta = obtain(sha, self._store, self._shared)
+        """The content of a binary in blocks, or None where it is not here whole and sound. What only another store of this
+        machine has is brought. All of it is hashed before the first block is handed out: git cannot take one back."""
+        meta = self._stores.obtain(sha)
         if not meta:
             return None
         if sha in self._sound:
@@ -95,7 +97,7 @@ class Filter:
 
     def takes_long(self, sha: Sha) -> bool:
         """Whether a binary is here that is better hashed while git asks for others."""
-        meta = obtain(sha, self._store, self._shared)
+        meta = self._stores.obtain(sha)
         return meta is not None and meta.size > _BRIEF and sha not in self._sound
 
     def is_sound(self, sha: Sha) -> bool:

@@ -102,6 +102,7 @@ class Fsck:
 
     def __init__(self, repo: Repo, stores: Stores, meter: Meter, *, fast: bool, dry_run: bool) -> None:
         self.repo = repo
+        self.stores = stores
         self.own = stores.own
         self.shared = stores.shared
         self.hasher = Hasher(stores.own, meter)

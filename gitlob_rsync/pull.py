@@ -71,13 +71,13 @@ def _pull(connection: Connection, selected: Paths, refetch: bool, dry_run: bool,
 
 
 def _mended(connection: Connection, meta: Meta, *, dry_run: bool) -> bool:
-    """Whether a binary that is here is sound, or could be replaced by a sound one of the shared store."""
-    store, shared = connection.store, connection.shared
+    """Whether a binary that is here is sound, or could be replaced by a sound one of another store of this machine."""
+    store = connection.store
     if store.complete(meta.sha) and store.sound(meta):
         return True
-    if not shared or shared.complete(meta.sha) != meta:
-        return False
-    return shared.sound(meta) if dry_run else store.link(meta, shared)
+    if not dry_run:
+        return connection.stores.bring(meta.sha) is not None
+    return any(other.complete(meta.sha) == meta and other.sound(meta) for other in connection.stores.others)
 
 
 def _fetch(connection: Connection, wanted: list[Sha]) -> tuple[set[Sha], set[Sha], int]:

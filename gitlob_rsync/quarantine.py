@@ -2,7 +2,7 @@
 
 Each run has a folder of its own, `<beside the content>/quarantine/DATE-PID`, made when it is first needed; below it
 `content` and `shared` are laid out as the stores that the files come from. It is on the stores' file system, so that a
-file gets there by rename.
+file gets there by rename; see Store.aside for where that is not beside the content.
 """
 
 import os
@@ -18,7 +18,7 @@ from gitlob_rsync.store import Store
 class Quarantine:
     def __init__(self, store: Store) -> None:
         self._sharing = store.sharing
-        self.root = os.path.join(os.path.dirname(os.path.realpath(store.root)), "quarantine")
+        self.root = store.aside("quarantine")
         self.path: str | None = None
         """The folder of this run, once there is one."""
 

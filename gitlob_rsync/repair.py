@@ -24,7 +24,7 @@ class Repair:
     def __init__(self, fsck: Fsck, connection: Connection | UsageError, now: float | None = None) -> None:
         self._fsck = fsck
         self._own = fsck.own
-        self._shared = fsck.shared
+        self._stores = fsck.stores
         self._connection = connection
         self._now = time.time() if now is None else now
 
@@ -68,11 +68,10 @@ class Repair:
         return True
 
     def _from_shared(self, sha: Sha) -> bool:
-        there = self._shared.complete(sha) if self._shared else None
-        if not self._shared or not there:
+        if not any(other.complete(sha) for other in self._stores.others):
             return False
         self._clear(sha)
-        return self._own.link(there, self._shared) and self._drop_surplus(sha)
+        return self._stores.bring(sha) is not None and self._drop_surplus(sha)
 
     def _clear(self, sha: Sha) -> None:
         """Make room for files that come one after the other, the meta last: with the old meta, a new chunk among wrong ones

@@ -1,4 +1,4 @@
-"""Folders in which binaries wait to be whole, one a run, beside the store's content and on its file system.
+"""Folders in which binaries wait to be whole, one a run, beside the store's content or in it, and on its file system.
 
 A folder belongs to the process that holds its flock; the kernel gives the lock back however that process ends. A
 folder without a holder is what a killed run left: the next one takes over what had arrived in it.
@@ -18,7 +18,7 @@ from itertools import islice
 from gitlob_rsync.errors import writing
 from gitlob_rsync.layout import CHUNK, EMPTY, FILE_NAME, META, Meta, file_name
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import Store, read_file, read_meta
+from gitlob_rsync.store import OWN, Store, read_file, read_meta
 
 PARTIAL = "partial"
 """Where rsync keeps the part of a chunk that had come when it was stopped: in a folder of this name beside its place."""
@@ -37,7 +37,7 @@ class Staging:
         self._resumable = resumable
         self._ready: dict[Sha, list[tuple[int, int, int, int]]] = {}
         store.make_root()
-        self._above = _above(store)
+        self._above = store.aside("staging")
         os.makedirs(self._above, exist_ok=True)
         store.sharing.apply(self._above)
         sweep(store)
@@ -187,16 +187,19 @@ class Staging:
             raise OSError(code, os.strerror(code), self.path)
 
 
-def _above(store: Store) -> str:
-    """Where the staging folders of a store are."""
-    return os.path.join(os.path.dirname(os.path.realpath(store.root)), "staging")
-
-
 def sweep(store: Store) -> None:
-    """Remove what killed runs left that nobody can use, or comes back for."""
-    for other in _left_behind(_above(store)):
-        if time.time() - os.stat(other).st_mtime > _FORGOTTEN or not _files(other):
-            shutil.rmtree(other, ignore_errors=True)
+    """Remove what killed runs left that nobody can use, or comes back for: also where they were before the store became a
+    mount point, or was one."""
+    root = os.path.realpath(store.root)
+    for above in (os.path.join(os.path.dirname(root), "staging"), os.path.join(root, f"{OWN}staging")):
+        for other in _left_behind(above):
+            if time.time() - os.stat(other).st_mtime > _FORGOTTEN or not _files(other):
+                shutil.rmtree(other, ignore_errors=True)
+        with suppress(FileNotFoundError), os.scandir(above) as entries:
+            for entry in entries:  # a file of a moment (Store.link)
+                if entry.is_file(follow_symlinks=False) and time.time() - entry.stat().st_ctime > _STALE:
+                    with suppress(OSError):
+                        os.unlink(entry.path)
 
 
 def _left_behind(above: str) -> Iterator[str]:

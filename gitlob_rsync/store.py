@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -20,6 +20,10 @@ from gitlob_rsync.placeholder import Sha
 
 BLOCK = 1 << 20
 """Bytes read at once."""
+OWN = ".gitlob-"
+"""How folders of ours begin that have to be in the root of a store: none of its own can have such a name."""
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+"""How a file system says that it makes no hard link, or not this one."""
 
 
 class Damaged(GitlobError):
@@ -44,19 +48,24 @@ class Sharing:
         return (kept & ~0o777 | bits) if self.exact else kept | bits
 
     def apply(self, path: str) -> None:
+        """Give a file its mode, as far as we may: there are file systems that refuse (CIFS, some of FUSE), whose modes come
+        from how they are mounted."""
         if self.bits:
             mode = os.lstat(path).st_mode
             if self.mode(mode) != stat.S_IMODE(mode):
-                os.chmod(path, self.mode(mode), follow_symlinks=True)
+                with suppress(OSError):
+                    os.chmod(path, self.mode(mode), follow_symlinks=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`of_others`: other people bring binaries, too. What they do not let us read counts as not here."""
+    """`of_others`: other people bring binaries, too. What they do not let us read counts as not here. `lent`: we read it,
+    and change nothing there."""
 
     root: str
     sharing: Sharing = Sharing()
     of_others: bool = False
+    lent: bool = False
 
     @classmethod
     def open_to_others(cls, root: str, sharing: Sharing) -> "Store":
@@ -180,6 +189,16 @@ class Store:
             self.sharing.apply(path)
             os.rename(path, f"{folder}/{file_name(meta.sha, part)}")
 
+    def aside(self, name: str) -> str:
+        """Where a folder of ours is from which files can be renamed into this store, and back: beside its root, or in it
+        where that is a mount point, or where we may not write beside it. Not made here."""
+        root = os.path.realpath(self.root)
+        above = os.path.dirname(root)
+        at = os.path.join(above, name)
+        if os.path.isdir(root) and not (_can_rename(above, root) and (os.path.isdir(at) or os.access(above, os.W_OK))):
+            return os.path.join(root, OWN + name)
+        return at
+
     def make_root(self) -> None:
         """Make the store's folder, and those above it that are missing, for whom the repository is for."""
         missing = []
@@ -205,28 +224,73 @@ class Store:
 
     def link(self, meta: Meta, origin: "Store") -> bool:
         """Hard-link a binary of another store into this one, its content hashed first, in the place of what is here.
-        False where the other's is damaged, just gone, or on another file system; what the link count says
-        (spec/store-format.md) holds only for links."""
-        if not origin.sound(meta):
+        False where the other's is damaged or just gone, or where its file system does not link it here; what the link
+        count says (spec/store-format.md) holds only for links.
+
+        The meta of a store that is `lent` is not linked: its time is changed here."""
+        if not on_one_disk(self.root, origin.root) or not origin.sound(meta):
             return False
         folder = self.make_folders(meta.sha)
         for part in meta.parts():
             at = f"{folder}/{file_name(meta.sha, part)}"
-            while True:
-                try:
-                    os.link(origin.path(meta.sha, part), at, follow_symlinks=False)
-                    if self.of_others:
-                        with suppress(PermissionError):  # whose file it is has to let others read it
-                            self.sharing.apply(at)
-                    break
-                except FileExistsError:
-                    os.unlink(at)
-                except OSError as error:
-                    if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOENT):
-                        return False
-                    raise
+            if origin.lent and part == META:
+                self._replace(at, lambda new: _write_new(new, meta.encode()))
+                self.sharing.apply(at)
+                continue
+            try:
+                self._link(origin.path(meta.sha, part), at)
+            except OSError as error:
+                if error.errno in (*_NO_LINK, errno.ENOENT):
+                    return False
+                raise
+            if self.of_others:  # whose file it is has to let others read it
+                self.sharing.apply(at)
         self.touch(meta.sha)
         return True
+
+    def _link(self, source: str, at: str) -> None:
+        """At no time is nothing there where something was."""
+        try:
+            os.link(source, at, follow_symlinks=False)
+        except FileExistsError:
+            self._replace(at, lambda new: os.link(source, new, follow_symlinks=False))
+
+    def _replace(self, at: str, make: Callable[[str], None]) -> None:
+        """Have a new file take its place whole."""
+        folder = self.aside("staging")
+        os.makedirs(folder, exist_ok=True)
+        new = f"{folder}/new-{os.getpid()}-{os.urandom(8).hex()}"
+        try:
+            make(new)
+            os.replace(new, at)
+        finally:
+            with suppress(FileNotFoundError):  # of two links to one file, a rename takes none away
+                os.unlink(new)
+
+
+def on_one_disk(one: str, other: str) -> bool:
+    """False where no file of the one folder can be linked into the other. (One that is not there may yet come to be.)"""
+    with suppress(FileNotFoundError):
+        return os.stat(one).st_dev == os.stat(other).st_dev
+    return True
+
+
+def _can_rename(source: str, target: str) -> bool:
+    """Whether a file can be renamed from one folder into another: not even where both are on one file system, if one of them
+    is a mount of its own."""
+    if os.stat(source).st_dev != os.stat(target).st_dev:
+        return False
+    nothing = f"{os.getpid()}-{os.urandom(8).hex()}"
+    try:
+        os.rename(f"{source}/{nothing}", f"{target}/{nothing}")
+    except OSError as error:
+        return error.errno != errno.EXDEV
+    return True
+
+
+def _write_new(path: str, content: bytes) -> None:
+    with open(path, "xb", buffering=0) as file:
+        file.write(content)
 
 
 def check_folders(root: str, names: Iterable[str]) -> None:

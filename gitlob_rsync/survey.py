@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gitlob_rsync.layout import FILE_NAME, META, NAME, Meta
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import Store, read_meta
+from gitlob_rsync.store import OWN, Store, read_meta
 
 _FOLDER = re.compile(r"[0-9a-f]{3}(/[0-9a-f]{3})?/\Z")
 
@@ -48,6 +48,8 @@ def survey(store: Store) -> Survey:
         binaries: dict[Sha, int] = {}
         for entry in entries:
             path = folder + entry.name
+            if not folder and entry.name.startswith(OWN) and entry.is_dir(follow_symlinks=False):
+                continue  # where binaries wait to be whole, or are put aside
             if named := NAME.match(path):
                 binaries[Sha(named[3])] = binaries.get(Sha(named[3]), 0) + 1
             elif entry.is_dir(follow_symlinks=False):

@@ -17,7 +17,7 @@ from gitlob_rsync.progress import Meter
 from gitlob_rsync.roots import IndexEntry
 from gitlob_rsync.staging import Staging
 from gitlob_rsync.store import Damaged, Store
-from gitlob_rsync.stores import Stores, obtain
+from gitlob_rsync.stores import Stores
 from gitlob_rsync.tree import Elsewhere, Tree
 
 _FILTER = b"lob"
@@ -65,9 +65,7 @@ def expand(
     result = Expansion()
 
     def find(sha: Sha) -> Meta | None:
-        if dry_run:
-            return stores.own.complete(sha) or (stores.shared.complete(sha) if stores.shared else None)
-        return obtain(sha, stores.own, stores.shared)
+        return stores.find(sha) if dry_run else stores.obtain(sha)
 
     waiting = list(_find(repo, find, result, restore_missing, tuple(pathspecs)))
     waiting = _with_filter(repo, waiting, result)

@@ -73,7 +73,7 @@ SAME_FLOOR = {
     "partial": {"git", "process"},
     "config": {"git", "gitconfig", "history", "lock"},
     "lock": {"store"},
-    "stores": {"git", "gitconfig", "store"},
+    "stores": {"git", "gitconfig", "process", "staging", "store"},
     "staging": {"store"},
     "writer": {"staging", "store"},
     "rsync": {"process", "progress", "store"},

@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
         open(0, "rb", buffering=1 << 17, closefd=False) as source,
         open(1, "wb", buffering=1 << 17, closefd=False) as output,
         lock.using(stores.own, f"{PROGRAM} {given.direction}"),
-        Filter(stores.own, stores.shared) as filter,
+        Filter(stores) as filter,
     ):
 
         def may_be_near() -> bool:

@@ -14,7 +14,6 @@ from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
 from gitlob_rsync.report import Paths, Report
-from gitlob_rsync.store import Store
 from gitlob_rsync.stores import Stores
 
 _MOST = 5
@@ -23,7 +22,7 @@ _MOST = 5
 
 def print_list(repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, given: argparse.Namespace) -> None:
     """One selected binary a line, by path: sha, size in bytes or -, and one path, quoted as git does without -z."""
-    store, shared = stores.own, stores.shared
+    store = stores.own
     chosen: Paths = {}
     if scopes.complete and given.pull and scopes.remote:
         with Connection(repo, stores, settings, scopes.remote, Meter("gitlob-sync")) as connection:
@@ -38,8 +37,7 @@ def print_list(repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, g
     rows = sorted(chosen.items(), key=lambda row: (row[1], row[0]))
     if given.json:
         binaries = [
-            {"sha": sha, "size": size_of(sha, store, shared), "paths": [text(path) for path in paths]}
-            for sha, paths in rows
+            {"sha": sha, "size": size_of(sha, stores), "paths": [text(path) for path in paths]} for sha, paths in rows
         ]
         json.dump({"selected": len(binaries), "binaries": binaries}, sys.stdout)
         print()
@@ -47,17 +45,15 @@ def print_list(repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, g
     end = b"\0" if given.nul else b"\n"
     for sha, paths in rows:
         path = paths[0] if paths else b"-"
-        size = size_of(sha, store, shared)
+        size = size_of(sha, stores)
         shown = path if given.nul else git.quote(path).encode()
         sys.stdout.buffer.write(b"%s %s %s%s" % (sha.encode(), b"-" if size is None else b"%d" % size, shown, end))
     sys.stdout.buffer.flush()
 
 
-def size_of(sha: Sha, store: Store, shared: Store | None) -> int | None:
-    for place in (store, shared):
-        if place and (meta := place.complete(sha)):
-            return meta.size
-    return None
+def size_of(sha: Sha, stores: Stores) -> int | None:
+    meta = stores.find(sha)
+    return meta.size if meta else None
 
 
 def tell(result: Result, meter: Meter, *, as_object: bool = False) -> None:

@@ -416,7 +416,7 @@ def serve(folder: Path, conversation: bytes, reachable: bool, must_have: bool) -
         (root / sha[:3] / sha[3:6] / f"{sha}_0").write_bytes(DAMAGED[::-1])
         remote = Remote(root, reachable)
         output, raised = io.BytesIO(), None
-        with Filter(Store(str(root)), None) as filter:
+        with Filter(Stores(Store(str(root)), None)) as filter:
             source = Source(remote.download, must_have=must_have)
             server = Server(Supply(filter, lambda: source), io.BytesIO(conversation), output)
             try:
