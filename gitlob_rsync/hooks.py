@@ -1,7 +1,6 @@
 """git's hooks: ours are put beside those that are there, never over them, and core.hooksPath counts."""
 
 import os
-import stat
 from contextlib import suppress
 
 from gitlob_rsync.errors import UsageError
@@ -63,10 +62,9 @@ def install(repo: Repo, name: str, program: str) -> str:
     if os.path.lexists(path) and not is_ours(path):
         os.rename(path, path + _KEPT)
     beside = f"{path}.{os.getpid()}"
-    with open(beside, "x", encoding="utf-8") as file:
+    # to be run by who may read it; no chmod: some file systems refuse that
+    with open(beside, "x", encoding="utf-8", opener=lambda at, flags: os.open(at, flags, 0o777)) as file:
         file.write(SCRIPTS[name].replace("PROGRAM", program))
-    mode = stat.S_IMODE(os.stat(beside).st_mode)
-    os.chmod(beside, mode | (mode & 0o444) >> 2)  # to be run by who may read it
     os.rename(beside, path)
     return path
 

@@ -41,7 +41,8 @@ def note(repo: Repo, files: Mapping[bytes, tuple[str, os.stat_result | None]]) -
                 return False
             if hashed:
                 content[-oid_size:] = _digest(content, repo.object_format, oid_size)
-            os.fchmod(output.fileno(), os.stat(path).st_mode & 0o7777)
+            with suppress(OSError):  # a file system may refuse it, and git's own lock file has the mode of any new one
+                os.fchmod(output.fileno(), os.stat(path).st_mode & 0o7777)
             output.write(content)
             output.flush()
             os.rename(lock, path)

@@ -13,6 +13,8 @@ from contextlib import ExitStack, suppress
 from gitlob_rsync.errors import writing
 from gitlob_rsync.staging import Staging
 
+_NO_LINK = {errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+"""How a file system says that it knows no hard links."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -110,8 +112,7 @@ def _replace(
                     rest = rest[file.write(rest) :]
             written = os.fstat(fd)
             if seen is None:
-                os.link(temporary, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
-                os.unlink(temporary, dir_fd=source)
+                _give_new_name(source, temporary, folder, name)
             elif _same(os.stat(name, dir_fd=folder, follow_symlinks=False), seen):
                 os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
             else:
@@ -122,6 +123,44 @@ def _replace(
             os.unlink(temporary, dir_fd=source)
         raise
     return now if (now.st_mtime_ns, now.st_size) == (written.st_mtime_ns, written.st_size) else None
+
+
+def _give_new_name(source: int, temporary: bytes, folder: int, name: bytes) -> None:
+    """Have a file of the folder `source` get a name in `folder`. Raises FileExistsError where that is taken."""
+    try:
+        os.link(temporary, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+    else:
+        os.unlink(temporary, dir_fd=source)
+        return
+    if _rename_exclusively(source, temporary, folder, name):
+        return
+    # the name is taken by an empty file of ours, which goes when nobody wrote to it meanwhile
+    reserved = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if not _same(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(reserved)):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
+    finally:
+        os.close(reserved)
+
+
+def _rename_exclusively(source: int, temporary: bytes, folder: int, name: bytes) -> bool:
+    """Linux's renameat2(2) with RENAME_NOREPLACE; False where there is no such thing."""
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    if rename(source, temporary, folder, name, 1) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), name)
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:

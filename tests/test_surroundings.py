@@ -1,15 +1,19 @@
 """What a machine may lack, or have otherwise: folders on PATH, open standard streams, /proc, links, modes, one file system."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gitlob_rsync import tree
 from tests.conftest import Work, clone
-from tests.handmade import placeholder, shas_in
+from tests.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
 
 BARE = "/usr/local/bin:/usr/bin:/bin"
 """PATH as cron and systemd have it."""
@@ -75,3 +79,151 @@ def test_nothing_at_all_is_no_answer_for_the_filter(work: Work, numbers: tuple[i
         assert done.stderr == b"" if 2 in numbers else b"is closed" in done.stderr
     if 0 in numbers:  # no commit goes because nobody could say that it does
         assert closed(work, numbers, "gitlob-sync", "--pre-push", "--", "origin").returncode == 1
+
+
+def refusing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *calls: str) -> None:
+    """Have our programs meet a file system that refuses calls of the os module, as exFAT does links and CIFS chmods."""
+    folder = tmp_path / "refusing"
+    folder.mkdir()
+    lines = [
+        "import errno, os",
+        "def refuse(*args, **named):",
+        "    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), *args[:1])",
+        *(f"os.{call} = refuse" for call in calls),
+    ]
+    (folder / "sitecustomize.py").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{os.environ['PYTHONPATH']}")
+    said = subprocess.run(
+        [sys.executable, "-c", f"import os; os.{calls[0]}('a', 0)"], cwd=tmp_path, capture_output=True
+    )
+    assert b"PermissionError" in said.stderr
+
+
+def rsync_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:
+    """An rsync first on PATH that runs the real one, and does something in the shell before and after ($code, $target)."""
+    folder = tmp_path / "rsync"
+    folder.mkdir()
+    (folder / "rsync").write_text(
+        f'#!/bin/sh\nfor target; do :; done\n{before}\n{shutil.which("rsync")} "$@"\ncode=$?\n{after}\nexit $code\n'
+    )
+    (folder / "rsync").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+REFUSED_MODES = """
+case $* in *--server*|*--version*|*--dry-run*) exit $code;; esac
+[ $code = 0 ] && {
+    echo "rsync: [receiver] failed to set permissions on \\"$target.0000_0.XXXXXX\\": Operation not permitted (1)" >&2
+    echo "rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1338)" >&2
+    code=23
+}
+"""
+
+
+def test_modes_that_a_remote_file_system_refuses_are_no_failure(
+    work: Work, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.commit(a__bin=b"one", b__bin=b"two")
+    rsync_that(tmp_path, monkeypatch, "", REFUSED_MODES)
+    assert "permissions" not in work.sync("--push").stderr
+    assert check(store) == check(work.content)
+    shutil.rmtree(work.content)
+    pulled = work.sync("--pull", "--committed")
+    assert "pulled 2 of 2" in pulled.stderr and "permissions" not in pulled.stderr
+
+
+def test_modes_are_no_excuse_for_what_did_not_arrive(
+    work: Work, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.commit(a__bin=b"one", b__bin=b"two")
+    torn = 'rm -f "$target"/*/*/*_0\n'
+    rsync_that(tmp_path, monkeypatch, "", REFUSED_MODES.replace("    code=23", f"    code=23\n    {torn}"))
+    failed = work.sync("--push", code=1)
+    assert "failed to set permissions" in failed.stderr
+
+
+def test_modes_that_our_own_file_system_refuses_are_no_failure(
+    work: Work, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(tmp_path, monkeypatch, "chmod", "fchmod")
+    old = os.umask(0o077)
+    try:
+        work.git("config", "core.sharedRepository", "group")
+        work.git("config", "git-lob.sharedstore", str(tmp_path / "shared"))
+        work.run("gitlob-setup", "--hooks")
+        assert os.access(work.path / ".git/hooks/pre-push", os.X_OK)
+        work.commit(a__bin=b"one")
+        work.sync("--push")
+        shutil.rmtree(work.content)
+        shutil.rmtree(tmp_path / "shared")
+        work.write("a.bin", placeholder(b"one"))
+        work.sync()
+        assert work.read("a.bin") == b"one"
+        work.run("gitlob-fsck", "--repair")
+    finally:
+        os.umask(old)
+    assert shas_in(work.content) == {sha_of(b"one")}
+
+
+@pytest.mark.parametrize("exclusive_rename", [True, False])
+def test_missing_files_are_restored_without_hard_links(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exclusive_rename: bool
+) -> None:
+    work.commit(a__bin=b"one", b__bin=b"two")
+    refusing(tmp_path, monkeypatch, "link")
+    if not exclusive_rename:  # as without renameat2
+        with (tmp_path / "refusing/sitecustomize.py").open("a") as file:
+            file.write("import ctypes\nctypes.CDLL = refuse\n")
+    (work.path / "a.bin").unlink()
+    assert work.json("--checkout", "--offline", "--restore-missing")["expanded"] == 1
+    assert work.read("a.bin") == b"one"
+    assert work.git("status", "--porcelain") == b""
+    assert sorted(at.name for at in work.path.iterdir()) == [".git", ".gitattributes", "a.bin", "b.bin"]
+
+
+@pytest.mark.parametrize("exclusive_rename", [True, False])
+def test_a_file_that_came_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exclusive_rename: bool
+) -> None:
+    def no_link(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", no_link)
+    if not exclusive_rename:
+        monkeypatch.setattr(tree, "_rename_exclusively", lambda *_: False)
+    (tmp_path / "a").mkdir()
+    with tree.Tree(str(tmp_path / "a"), None) as opened:
+
+        def content() -> Iterator[bytes]:
+            yield b"ours"
+            (tmp_path / "a" / "new").write_bytes(b"theirs")
+
+        with pytest.raises(FileExistsError):
+            opened.replace(b"new", None, content, 0o666)
+        opened.replace(b"other", None, lambda: [b"ours"], 0o666)
+    assert {at.name: at.read_bytes() for at in (tmp_path / "a").iterdir()} == {"new": b"theirs", "other": b"ours"}
+
+
+def test_the_shared_store_serves_without_hard_links(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    large = os.urandom(CHUNK + 1)
+    for content in (b"one", large, b""):
+        put(shared, content)
+    put(shared, b"damaged")
+    drop_byte = shared / next(name for name in files_of(b"damaged") if name.endswith("_0"))
+    drop_byte.write_bytes(b"DAMAGED")
+    work.git("config", "git-lob.sharedstore", str(shared))
+    refusing(tmp_path, monkeypatch, "link")
+    for content in (b"one", large, b""):
+        done = subprocess.run(
+            ["gitlob-filter", "smudge"], cwd=work.path, input=placeholder(content), capture_output=True
+        )
+        assert (done.returncode, done.stdout) == (0, content)
+    done = subprocess.run(
+        ["gitlob-filter", "smudge"], cwd=work.path, input=placeholder(b"damaged"), capture_output=True
+    )
+    assert done.stdout == placeholder(b"damaged")
+    assert check(work.content) == {sha_of(content) for content in (b"one", large, b"")}
+    assert not work.staging

@@ -38,6 +38,13 @@ def no_room(ended: Ended) -> bool:
     return Words(ended.stderr).refused_by_the_system(*_FULL)
 
 
+def lacks_modes_alone(ended: Ended) -> bool:
+    """Whether all that went wrong is that a file system refused to change modes: what was sent may be whole all the same."""
+    refused = r"failed to set permissions on |default_perms_for_dir"
+    lines = telling(ended.stderr)
+    return ended.code == 23 and bool(lines) and all(re.search(refused, line) for line in lines)
+
+
 def failure(location: Location, ended: Ended, into: str = "", *, worked: bool = False) -> GitlobError:
     """What an exit code and rsync's own words mean (rsync(1), "EXIT VALUES", and experiment). `into`: the folder of ours
     that was written into; `worked`: the same location answered before, so that ssh gets through and rsync is there."""

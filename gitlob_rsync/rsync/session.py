@@ -21,6 +21,7 @@ from gitlob_rsync.rsync.meaning import (
     failure,
     gist,
     hung_up_on,
+    lacks_modes_alone,
     lacks_root,
     no_room,
     spoke_first,
@@ -125,7 +126,7 @@ class Session:
             raise self._failure(ended, into)
         if ended.code == 23 and not ended.items:
             self.sizes([name(EMPTY, META)])  # tells a store that lacks all of it from a place where no store is
-        if ended.code == 23 and telling(ended.stderr):
+        if ended.code == 23 and telling(ended.stderr) and not lacks_modes_alone(ended):
             self._meter.warn(f"{self.location}: {gist(self.location, ended.stderr)}")
         return ended.sizes()
 
@@ -147,9 +148,14 @@ class Session:
                 self._make_root(self.location.path.rstrip("/"))
                 continue
             break
-        if ended.code:
+        if ended.code and not (lacks_modes_alone(ended) and self._has(names, root)):
             raise self._failure(ended)
         return ended.sizes()
+
+    def _has(self, names: Iterable[str], root: str) -> bool:
+        """Whether the remote store has files in the sizes that they have below `root`."""
+        there = self.sizes(names)
+        return all(there.get(name) == os.lstat(f"{root}/{name}").st_size for name in names)
 
     def _check_folders(self, names: Iterable[str]) -> None:
         """On a disk of ours, raise GitlobError where a link would lead away what is to get to these names."""
