@@ -227,3 +227,85 @@ def test_the_shared_store_serves_without_hard_links(
     assert done.stdout == placeholder(b"damaged")
     assert check(work.content) == {sha_of(content) for content in (b"one", large, b"")}
     assert not work.staging
+
+
+def in_a_namespace(script: str, folder: Path) -> None:
+    """Run a script in a mount namespace of its own: as root, or as a user who is made root of it."""
+    own = ["unshare", "-m"] if os.getuid() == 0 else ["unshare", "-rm"]
+    done = subprocess.run([*own, "sh", "-euxc", script], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+MOUNTS = {
+    "a file system of its own": "mount -t tmpfs volume .git/git-lob/content",
+    "the same one, mounted twice": "mount --bind ../volume .git/git-lob/content",
+}
+TRIAL = """
+mkdir -p ../volume .git/git-lob/content
+MOUNT
+printf one > a.bin; head -c 5000000 /dev/urandom > b.bin
+git add -A; git commit -qm one
+gitlob-sync --push
+mkdir .git/git-lob/content/.gitlob-staging/left
+printf x > .git/git-lob/content/.gitlob-staging/left/new_0
+gitlob-sync --push
+test -z "$(ls -A .git/git-lob/content/.gitlob-staging)"
+rm -r .git/git-lob/content/???
+gitlob-sync --pull --committed -q
+gitlob-fsck --json > fsck.json
+python3 -c 'import json; found = json.load(open("fsck.json")); assert not found["foreign"] and found["checked"] == 2, found'
+chunk=$(ls .git/git-lob/content/???/???/*_0 | head -1)
+printf damaged > $chunk
+gitlob-fsck --repair
+test -d .git/git-lob/content/.gitlob-quarantine
+gitlob-fsck
+rm -r .git/git-lob/content/???
+rm a.bin
+gitlob-sync --checkout --restore-missing
+test "$(cat a.bin)" = one
+gitlob-sync --complete
+test -z "$(find ../remote -name '.gitlob-*')"
+test -z "$(git status --porcelain --untracked-files=no)"
+git rm -qf a.bin; git commit -qm two
+gitlob-sync -q --push
+git checkout -q HEAD~1
+test "$(cat a.bin)" = one
+"""
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_the_content_folder_may_be_a_mount_point(work: Work, store: Path, mount: str) -> None:
+    in_a_namespace(TRIAL.replace("MOUNT", MOUNTS[mount]), work.path)
+    assert len(check(store)) == 2
+    assert not work.staging and not (work.path / ".git/git-lob/quarantine").exists()
+
+
+def test_what_lies_beside_the_content_is_used_where_it_can_be(work: Work) -> None:
+    work.commit(a__bin=b"one")
+    assert sorted(at.name for at in work.content.iterdir()) == [sha_of(b"one")[:3]]
+    assert (work.content.parent / "staging").is_dir()
+
+
+WITHOUT_PROC = """
+mount -t tmpfs none /proc
+test -z "$(ls /proc)"
+printf one > a.bin
+git add -A; git commit -qm one
+gitlob-sync
+gitlob-status
+rm -r .git/git-lob/content
+gitlob-sync --checkout
+gitlob-fsck --remote
+git -c filter.lob.process= clone -q . ../other
+cd ../other
+gitlob-setup -q origin ../remote/store
+git checkout -q -f HEAD
+gitlob-sync --pull --background
+gitlob-purge -n
+test "$(cat a.bin)" = one
+"""
+
+
+def test_no_program_needs_proc(work: Work) -> None:
+    in_a_namespace(WITHOUT_PROC, work.path)
