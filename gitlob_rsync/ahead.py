@@ -13,10 +13,18 @@ class Ahead:
 
     def __init__(self, judge: Callable[[Sha], bool]) -> None:
         self._judge = judge
-        self._todo: SimpleQueue[tuple[bytes, Sha]] = SimpleQueue()
+        self._todo: SimpleQueue[tuple[bytes, Sha] | None] = SimpleQueue()
         self._done: SimpleQueue[tuple[bytes, bool]] = SimpleQueue()
         self._pending = 0
         self._thread: threading.Thread | None = None
+
+    def rest(self) -> None:
+        """Wait until all is judged, and end the thread, until there is more to do: no process may be started by a fork while
+        it is there."""
+        if self._thread:
+            self._todo.put(None)
+            self._thread.join()
+            self._thread = None
 
     def begin(self, path: bytes, sha: Sha) -> None:
         """Have a binary judged, for a path."""
@@ -28,8 +36,8 @@ class Ahead:
         self._todo.put((path, sha))
 
     def _work(self) -> None:
-        while True:
-            path, sha = self._todo.get()
+        while task := self._todo.get():
+            path, sha = task
             try:
                 verdict = self._judge(sha)
             except Exception:

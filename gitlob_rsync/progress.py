@@ -89,10 +89,13 @@ class Line(Meter):
 
 
 class Bar(Meter):
-    """A bar on a terminal: bytes, rate, time left."""
+    """A bar on a terminal: bytes, rate, time left. It is drawn when work is reported, not by a thread: rsync is started by
+    a fork."""
 
+    SECONDS = 0.1
     _progress: "Progress | None" = None
     _task: "TaskID"
+    _last = 0.0
 
     def begin(self, what: str, total: int | None = None) -> None:
         from rich.console import Console
@@ -109,13 +112,18 @@ class Bar(Meter):
         self._progress = Progress(
             TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
             TimeRemainingColumn(), console=console, transient=True, redirect_stdout=False, redirect_stderr=False,
+            auto_refresh=False,
         )  # fmt: skip
         self._progress.start()
         self._task = self._progress.add_task(what, total=total)
+        self._progress.refresh()
 
     def reached(self, done: int) -> None:
         if self._progress:
-            self._progress.update(self._task, completed=done)
+            now = time.monotonic()
+            due = now - self._last >= self.SECONDS
+            self._last = now if due else self._last
+            self._progress.update(self._task, completed=done, refresh=due)
 
     def end(self) -> None:
         if self._progress:

@@ -198,7 +198,7 @@ class Server:
         elif request.can_delay and self._supply.can_bring:
             self._delay(request.path, sha, start)
         else:
-            self._supply.bring([sha])
+            self._bring([sha])
             self._hand_over(sha, start)
 
     def _tell_of_wrong(self, path: bytes) -> None:
@@ -210,6 +210,11 @@ class Server:
             f"(git cat-file blob :{name} | gitlob-filter smudge prints what it was)"
         )
 
+    def _bring(self, shas: Collection[Sha]) -> None:
+        if self._supply.can_bring:
+            self._ahead.rest()
+        self._supply.bring(shas)
+
     def _delay(self, path: bytes, sha: Sha, start: bytes) -> None:
         self._delayed[path] = (sha, start)
         self._announced.discard(path)
@@ -220,7 +225,7 @@ class Server:
         tells git that there will be no more."""
         fresh = [path for path in self._ahead.approved() if path in self._delayed and path not in self._announced]
         if not fresh and (fresh := [path for path in self._delayed if path not in self._announced]):
-            self._supply.bring({sha for sha, _ in self._delayed.values()})
+            self._bring({sha for sha, _ in self._delayed.values()})
         self._announced.update(fresh)
         for path in fresh:
             pktline.write_packet(self._output, b"pathname=" + path + b"\n")

@@ -13,7 +13,7 @@ import pytest
 
 from gitlob_rsync import tree
 from tests.conftest import Work, clone
-from tests.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
+from tests.handmade import CHUNK, check, drop, files_of, placeholder, put, sha_of, shas_in
 
 BARE = "/usr/local/bin:/usr/bin:/bin"
 """PATH as cron and systemd have it."""
@@ -300,12 +300,75 @@ gitlob-fsck --remote
 git -c filter.lob.process= clone -q . ../other
 cd ../other
 gitlob-setup -q origin ../remote/store
-git checkout -q -f HEAD
+rm a.bin
+git checkout -q -- a.bin
+test "$(cat a.bin)" = one
 gitlob-sync --pull --background
 gitlob-purge -n
-test "$(cat a.bin)" = one
 """
 
 
 def test_no_program_needs_proc(work: Work) -> None:
     in_a_namespace(WITHOUT_PROC, work.path)
+
+
+@pytest.fixture
+def forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a line is written for each fork of a process of ours that has threads, which Python 3.12 and later warn of, and
+    one for each that has none."""
+    folder = tmp_path / "watching"
+    folder.mkdir()
+    log = folder / "log"
+    (folder / "sitecustomize.py").write_text(f"""
+import os, sys, threading
+
+def note():
+    names = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    with open({str(log)!r}, "a") as log:
+        log.write(f"{{sys.argv}} has threads: {{names}}\\n" if names else "alone\\n")
+
+os.register_at_fork(before=note)
+""")
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{os.environ['PYTHONPATH']}")
+    return log
+
+
+def with_threads(log: Path) -> list[str]:
+    lines = log.read_text().splitlines()
+    assert lines, "nothing was forked"
+    log.unlink()
+    return [line for line in lines if line != "alone"]
+
+
+def test_no_process_with_threads_forks_at_a_checkout(work: Work, store: Path, tmp_path: Path, forks: Path) -> None:
+    """Some files are hashed ahead, some downloaded, in one git command."""
+    contents = {f"{name}.bin": os.urandom(200_000) for name in "abcdef"}
+    for name, content in contents.items():
+        work.write(name, content)
+    work.commit(large__bin=os.urandom(CHUNK + 1))
+    work.sync("--push")
+    forks.unlink()
+    for name in "abc":
+        drop(work.content, contents[f"{name}.bin"])
+    for at in [*work.path.glob("*.bin")]:
+        at.unlink()
+    shutil.rmtree(work.content / work.git("show", ":large.bin").decode()[9:12])
+    work.git("checkout", "--", ".")
+    assert {name: work.read(name) for name in contents} == contents
+    assert with_threads(forks) == []
+
+
+def test_no_process_with_threads_forks_in_a_sync(work: Work, store: Path, forks: Path) -> None:
+    contents = [os.urandom(size) for size in (10, 300_000, CHUNK + 1)]
+    for number, content in enumerate(contents):
+        work.write(f"{number}.bin", content)
+    work.commit()
+    work.sync("--push", "--progress", "bar")
+    assert with_threads(forks) == []
+    shutil.rmtree(work.content)
+    work.sync("--progress", "bar")
+    assert with_threads(forks) == []
+    next(work.content.glob("???/???/*_0")).write_bytes(b"damaged")
+    work.run("gitlob-fsck", "--repair", "--remote", "--progress", "bar")
+    assert with_threads(forks) == []
+    assert check(work.content) == set(map(sha_of, contents))

@@ -5,7 +5,6 @@ import os
 import select
 import signal
 import sys
-import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
@@ -117,24 +116,23 @@ def _source(repo: git.Repo, stores: Stores, *, for_git: bool) -> serve.Source:
 @contextmanager
 def _while_git_lives() -> Iterator[None]:
     """Git waits while something is downloaded. Where it is killed, its end of our standard input closes, and we are to
-    stop too (SIGTERM to ourselves) instead of downloading for hours for nobody."""
-    done = threading.Event()
+    stop too (SIGTERM to ourselves) instead of downloading for hours for nobody. A timer looks, and no thread: rsync is
+    started by a fork."""
+    poll = select.poll()
+    poll.register(0, 0)  # a hang-up alone
 
-    def watch() -> None:
-        poll = select.poll()
-        poll.register(0, 0)  # a hang-up alone
-        while not done.wait(0.2):
-            if poll.poll(0):
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
+    def look(*_: object) -> None:
+        if poll.poll(0):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
     try:
         yield
     finally:
-        done.set()
-        watcher.join()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _smudge(supply: serve.Supply, source: IO[bytes], output: IO[bytes]) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,10 @@ _NO_FOLDER = re.compile(
     rb"(No such file or directory \(2\)|Not a directory \(20\))"
 )
 """A folder of a store is not there, or something else stands in its place."""
+
+
+_LEAVE = 5.0
+"""Seconds for a thread that has been told to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ def _supervise(
 ) -> Ended:  # fmt: skip
     import sh
 
+    there = set(threading.enumerate())
     read_end, write_end = os.pipe()
     with open(read_end, "rb", buffering=0) as reports:
         with open(write_end, "wb") as output:
@@ -63,6 +69,7 @@ def _supervise(
                 running = sh.Command(plain[0])(
                     *plain[1:], _encoding="latin-1", _in=feed, _out=output, _err=errors, _tty_out=False,
                     _bg=True, _bg_exc=False, _new_session=True, _preexec_fn=process.end_with_parent,
+                    _close_fds=_lists_descriptors(),
                     _ok_code=list(range(256)), _env=dict(env),
                 )  # fmt: skip
         heard = Heard()
@@ -81,7 +88,22 @@ def _supervise(
         except BaseException:
             _stop(running)
             raise
+        finally:
+            _join(set(threading.enumerate()) - there)
     return Ended(code, heard.items, said or _told(errors), heard.moved, heard.folders)
+
+
+def _lists_descriptors() -> bool:
+    """Whether sh finds out which descriptors to close, as it does before it starts a program: without /proc it fails. All
+    of ours are closed anyway; what stays open then is what somebody left open for us."""
+    return os.path.isdir("/dev/fd") or os.path.isdir("/proc/self/fd")
+
+
+def _join(threads: Iterable[threading.Thread]) -> None:
+    """See to it that the threads by which sh looked after a program are gone: it does not wait for one of them, and no
+    process with threads may fork again (Python 3.12 warns of it)."""
+    for thread in threads:
+        thread.join(_LEAVE)
 
 
 @contextmanager
