@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitlob_rsync import process
 from gitlob_rsync.errors import GitlobError, writing
@@ -47,11 +47,16 @@ class Stores:
         if (value := values.get("git-lob.sharedstore")) and value.text:
             at = os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(value.text))
             shared = Store.open_to_others(os.path.normpath(at), sharing)
-        lenders = tuple(
-            Store(os.path.join(os.path.dirname(objects), "git-lob", "content"), of_others=True, lent=True)
-            for objects in dict.fromkeys(_alternates(os.path.join(repo.common_dir, "objects")))
-        )
+        lenders = tuple(map(_lent, dict.fromkeys(_alternates(os.path.join(repo.common_dir, "objects")))))
         return cls(Store(os.path.join(repo.folder, "content"), sharing), shared, lenders)
+
+    def with_origins(self, repo: Repo) -> "Stores":
+        """The same, with those of the repositories on this machine that remotes are at (git clone of a folder, which shares
+        objects by hard links and notes nothing of it). For who has no remote store: else binaries come from that."""
+        asked = repo.run("config", "-z", "--get-regexp", r"^remote\..*\.url$", ok=(0, 1)).split(b"\0")
+        urls = (os.fsdecode(line.partition(b"\n")[2]).removeprefix("file://") for line in asked)
+        places = dict.fromkeys(filter(None, map(_common_dir, filter(os.path.isabs, urls))))
+        return replace(self, lenders=self.lenders + tuple(_lent(os.path.join(place, "objects")) for place in places))
 
     @property
     def others(self) -> tuple[Store, ...]:
@@ -90,6 +95,21 @@ class Stores:
         with suppress(GitlobError):
             return not process.run(argv, env=process.clean_env(), ok=(0, 1)).strip()
         return False
+
+
+def _lent(objects: str) -> Store:
+    """The store of the repository that an object folder belongs to."""
+    return Store(os.path.join(os.path.dirname(objects), "git-lob", "content"), of_others=True, lent=True)
+
+
+def _common_dir(place: str) -> str | None:
+    """Where git keeps the repository that is at a folder; None where none is, or git does not trust whose it is."""
+    env = {name: value for name, value in process.clean_env().items() if not name.startswith("GIT_")}
+    try:
+        said = process.run([process.tool("git"), "-C", place, "rev-parse", "--git-common-dir"], env=env)
+    except GitlobError:
+        return None
+    return os.path.realpath(os.path.join(place, os.fsdecode(said).rstrip("\n")))
 
 
 def _alternates(objects: str, depth: int = 1) -> Iterator[str]:

@@ -89,6 +89,33 @@ def test_a_clone_with_alternates_uses_their_content(source: Work, tmp_path: Path
     assert check(other.content) == shas_in(source.content)
 
 
+@pytest.mark.parametrize("form", ["SOURCE", "file://SOURCE", "SOURCE/.git", "LINKED"])
+def test_a_clone_of_a_folder_uses_its_content_where_no_remote_has_a_store(
+    source: Work, tmp_path: Path, form: str
+) -> None:
+    subprocess.run(["gitlob-setup", "-q", "--global"], check=True)
+    source.git("worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
+    before = snapshot(source.content)
+    url = form.replace("SOURCE", str(source.path)).replace("LINKED", str(tmp_path / "linked"))
+    subprocess.run(["git", "clone", "-q", url, str(tmp_path / "other")], check=True)
+    other = Work(tmp_path / "other")
+    assert other.read("a.bin") == b"first"
+    shutil.rmtree(other.content)
+    other.write("a.bin", placeholder(b"first"))
+    assert other.json("--checkout", "--offline")["expanded"] == 1
+    assert other.git("status", "--porcelain") == b""
+    assert snapshot(source.content) == before
+
+
+def test_a_clone_of_a_folder_takes_all_from_the_store_of_its_remote(source: Work, tmp_path: Path) -> None:
+    """What a push brought there, and what it did not, is not hidden by what happens to lie on this machine."""
+    store = tmp_path / "remote"
+    put(store, b"first")
+    other = clone(source, tmp_path / "other", location=store)
+    done = other.json("--checkout", code=3)
+    assert (done["transferred"], len(done["missing"])) == (2, 1), "an empty one needs no remote"
+
+
 def test_alternates_are_followed_however_they_are_written(source: Work, tmp_path: Path) -> None:
     """Relative ones, in quotes, behind a comment, and those of an alternate."""
     middle = init(tmp_path / 'mid"dle')

@@ -38,6 +38,8 @@ def begin(program: str, given: argparse.Namespace, *, offline: bool = False) -> 
         repo = repo.kept_offline()
     stores = Stores.load(repo)
     settings = config.Settings.load(repo)
+    if not settings.remotes and not settings.wrong_remotes:
+        stores = stores.with_origins(repo)
     said = {name: value for name in ("timeout", "lock_wait") if (value := getattr(given, name, None)) is not None}
     if (rate := getattr(given, "bwlimit", None)) is not None:
         said["bwlimit"] = config.bwlimit(rate, lambda why: UsageError(f"--bwlimit {rate!r}: {why}"))

@@ -5,9 +5,9 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from gitlob_rsync import git, lock, placeholder, serve
 from gitlob_rsync.commands.common import Parser, guard
@@ -16,6 +16,9 @@ from gitlob_rsync.filter import NEAR, Filter, split_placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store import BLOCK
 from gitlob_rsync.stores import Stores
+
+if TYPE_CHECKING:
+    from gitlob_rsync.config import Settings
 
 PROGRAM = "gitlob-filter"
 DESCRIPTION = """\
@@ -99,7 +102,7 @@ def _source(repo: git.Repo, stores: Stores, *, for_git: bool) -> serve.Source:
     try:
         remote = settings.remote(None)
     except UsageError as error:
-        return serve.Source(None, str(error), settings.must_have)
+        return serve.Source(_from_origins(repo, stores, settings), str(error), settings.must_have)
 
     def download(shas: Collection[Sha]) -> None:
         from gitlob_rsync.connection import Connection
@@ -111,6 +114,19 @@ def _source(repo: git.Repo, stores: Stores, *, for_git: bool) -> serve.Source:
             fetch(connection, shas)
 
     return serve.Source(download, must_have=settings.must_have)
+
+
+def _from_origins(repo: git.Repo, stores: Stores, settings: "Settings") -> "Callable[[Collection[Sha]], None] | None":
+    """Where no remote has a store: what the repositories on this machine have that remotes are at."""
+    if settings.remotes or settings.wrong_remotes:
+        return None
+    with_origins = stores.with_origins(repo)
+
+    def bring(shas: Collection[Sha]) -> None:
+        for sha in shas:
+            with_origins.obtain(sha)
+
+    return bring if with_origins.lenders != stores.lenders else None
 
 
 @contextmanager
