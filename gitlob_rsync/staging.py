@@ -195,11 +195,6 @@ def sweep(store: Store) -> None:
         for other in _left_behind(above):
             if time.time() - os.stat(other).st_mtime > _FORGOTTEN or not _files(other):
                 shutil.rmtree(other, ignore_errors=True)
-        with suppress(FileNotFoundError), os.scandir(above) as entries:
-            for entry in entries:  # a file of a moment (Store.link)
-                if entry.is_file(follow_symlinks=False) and time.time() - entry.stat().st_ctime > _STALE:
-                    with suppress(OSError):
-                        os.unlink(entry.path)
 
 
 def _left_behind(above: str) -> Iterator[str]:

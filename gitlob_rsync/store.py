@@ -234,11 +234,11 @@ class Store:
         for part in meta.parts():
             at = f"{folder}/{file_name(meta.sha, part)}"
             if origin.lent and part == META:
-                self._replace(at, lambda new: _write_new(new, meta.encode()))
+                _replace(at, lambda new: _write_new(new, meta.encode()))
                 self.sharing.apply(at)
                 continue
             try:
-                self._link(origin.path(meta.sha, part), at)
+                _link(origin.path(meta.sha, part), at)
             except OSError as error:
                 if error.errno in (*_NO_LINK, errno.ENOENT):
                     return False
@@ -248,24 +248,26 @@ class Store:
         self.touch(meta.sha)
         return True
 
-    def _link(self, source: str, at: str) -> None:
-        """At no time is nothing there where something was."""
-        try:
-            os.link(source, at, follow_symlinks=False)
-        except FileExistsError:
-            self._replace(at, lambda new: os.link(source, new, follow_symlinks=False))
 
-    def _replace(self, at: str, make: Callable[[str], None]) -> None:
-        """Have a new file take its place whole."""
-        folder = self.aside("staging")
-        os.makedirs(folder, exist_ok=True)
-        new = f"{folder}/new-{os.getpid()}-{os.urandom(8).hex()}"
-        try:
-            make(new)
-            os.replace(new, at)
-        finally:
-            with suppress(FileNotFoundError):  # of two links to one file, a rename takes none away
-                os.unlink(new)
+def _link(source: str, at: str) -> None:
+    """At no time is nothing there where something was."""
+    try:
+        os.link(source, at, follow_symlinks=False)
+    except FileExistsError:
+        _replace(at, lambda new: os.link(source, new, follow_symlinks=False))
+
+
+def _replace(at: str, make: Callable[[str], None]) -> None:
+    """Have a new file take its place whole. Until then it has the name that rsync would give it: nobody takes it for more
+    than litter."""
+    folder, _, name = at.rpartition("/")
+    new = f"{folder}/.{name}.{os.urandom(3).hex()}"
+    try:
+        make(new)
+        os.replace(new, at)
+    finally:
+        with suppress(FileNotFoundError):  # of two links to one file, a rename takes none away
+            os.unlink(new)
 
 
 def on_one_disk(one: str, other: str) -> bool:

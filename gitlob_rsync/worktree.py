@@ -162,8 +162,7 @@ def _find(
                 if seen.st_size == 0 and sha == EMPTY:
                     result.empty += [] if entry.assumed else [entry.path]
                 elif entry.path in changed:
-                    edited = _is_touched_up(folder, name, seen)
-                    result.left_alone[entry.path] = "its placeholder was edited" if edited else "changed"
+                    result.left_alone[entry.path] = "changed"
                 continue
             meta = find(sha)
             if meta:
@@ -190,19 +189,6 @@ def _is_blob(repo: Repo, folder: int, name: bytes, seen: os.stat_result, blob: s
         content = file.read(placeholder.SIZE + 1)
     digest = hashlib.new(repo.object_format, b"blob %d\0" % len(content) + content, usedforsecurity=False)
     return digest.hexdigest() == blob
-
-
-def _is_touched_up(folder: int, name: bytes, seen: os.stat_result) -> bool:
-    """Whether a file of the working tree is a placeholder with space around it."""
-    if not placeholder.SIZE < seen.st_size < 4096:
-        return False
-    try:
-        with open(
-            os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder), "rb"
-        ) as file:
-            return placeholder.is_touched_up(file.read(4096))
-    except OSError:
-        return False
 
 
 def _with_filter(repo: Repo, waiting: list[_Waiting], result: Expansion) -> list[_Waiting]:
