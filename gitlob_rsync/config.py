@@ -17,6 +17,7 @@ from gitlob_rsync.git import Repo
 from gitlob_rsync.gitconfig import Value, parse
 from gitlob_rsync.history import Recent, Window
 from gitlob_rsync.location import Location
+from gitlob_rsync.remotes import Remotes
 
 TEAM_FILE = ".gitlobconfig"
 _TEAM_KEYS = re.compile(
@@ -28,6 +29,7 @@ IDENTITY = re.compile(r"[0-9a-f]{32}")
 """What says which store one is, as gitlob-setup --check shows it."""
 _RSYNC_PATH_KEY = re.compile(r"remote\.(.+)\.git-lob-rsync-path\Z", re.DOTALL)
 """The far machine runs what it says, so it is not for the team's file."""
+_OBJECT = re.compile(rb"[0-9a-f]{40,64}\Z")
 _BWLIMIT = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)(?:(b)|([kmgtp]?)(b|ib)?)\Z", re.IGNORECASE | re.ASCII)
 
 
@@ -51,6 +53,7 @@ class Settings:
     remotes: dict[str, Remote] = field(default_factory=dict)
     wrong_remotes: dict[str, UsageError] = field(default_factory=dict)
     tracked_remote: str | None = None
+    git_remotes: Remotes = field(default_factory=Remotes)
     window: Window = field(default_factory=lambda: Window(30 * DAY, 7 * DAY, 0))
     retention: Window = field(default_factory=lambda: Window(30 * DAY, 7 * DAY, 0))
     prune_remote: Value | None = None
@@ -73,23 +76,31 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, repo: Repo) -> "Settings":
-        """Raises UsageError for a value out of range, naming key, value and file."""
+    def load(cls, repo: Repo, treeish: str | None = None) -> "Settings":
+        """`treeish`: a commit or tree that is being checked out. Raises UsageError for a value out of range, naming key,
+        value and file."""
+        own = list(parse(repo.run("config", "-z", "--list", "--show-origin"), None))
+        git_remotes = Remotes.of(own, repo.work_tree or repo.git_dir)
+        head = repo.run("symbolic-ref", "-q", "HEAD", ok=(0, 1)).decode(errors="surrogateescape").strip()
+        branch = head.removeprefix("refs/heads/")
         values: dict[str, Value] = {}
         warnings: list[str] = []
-        for value in _team_values(repo):
+        for value in _team_values(repo, _team_places(repo, git_remotes, branch, treeish)):
             if _TEAM_KEYS.match(value.key):
                 values[value.key] = value
             else:
                 warnings.append(f"{value.key} in {value.origin} is ignored: a tracked file may not set it")
-        for value in parse(repo.run("config", "-z", "--list", "--show-origin"), None):
+        for value in own:
             values[value.key] = value
-        branch = repo.run("symbolic-ref", "-q", "HEAD", ok=(0, 1)).decode(errors="surrogateescape").strip()
-        return cls.of(repo, values, branch.removeprefix("refs/heads/"), warnings)
+        return cls.of(repo, values, branch, warnings, git_remotes)
 
     @classmethod
-    def of(cls, repo: Repo, values: dict[str, Value], branch: str = "", warnings: Iterable[str] = ()) -> "Settings":
+    def of(
+        cls, repo: Repo, values: dict[str, Value], branch: str = "", warnings: Iterable[str] = (),
+        git_remotes: Remotes | None = None,
+    ) -> "Settings":  # fmt: skip
         """Check values, by key; `branch` is the current one. Raises UsageError as load."""
+        git_remotes = git_remotes or Remotes()
         remotes: dict[str, Remote] = {}
         wrong: dict[str, UsageError] = {}
         for key, value in values.items():
@@ -118,7 +129,8 @@ class Settings:
         return cls(
             remotes=remotes,
             wrong_remotes=wrong,
-            tracked_remote=text(f"branch.{branch}.remote"),
+            tracked_remote=git_remotes.named(text(f"branch.{branch}.remote") or "", {*remotes, *wrong}),
+            git_remotes=git_remotes,
             window=Window(
                 window_age("git-lob.fetch-refs", 30 * DAY),
                 window_age("git-lob.fetch-commits-head", 7 * DAY),
@@ -159,6 +171,13 @@ class Settings:
     def rsync_path(self, remote: Remote) -> str | None:
         """The rsync of the machine that this remote is on, as its shell takes it; None: the one on its PATH."""
         return self.rsync_paths.get(remote.name) or self.rsync_paths.get(None)
+
+    def named(self, word: str) -> str | None:
+        """The name of the remote with a store, be it a right one or not, that git means by a name or a URL; None where it
+        is another remote, or none."""
+        stores = {*self.remotes, *self.wrong_remotes}
+        name = self.git_remotes.named(word, stores)
+        return name if name in stores else None
 
     def purge_remote(self, word: str | None) -> Remote | None:
         """The remote that a purge asks: the one that the user named, or else git-lob.prune-check-remote, or else the
@@ -206,23 +225,60 @@ def client_name(repo: Repo) -> str:
     return sha1(who, usedforsecurity=False).hexdigest()[:12]
 
 
-def _team_values(repo: Repo) -> list[Value]:
-    """The tracked file, from the working tree or else from HEAD; never followed into what it includes."""
+def _team_places(repo: Repo, git_remotes: Remotes, branch: str, treeish: str | None) -> list[str]:
+    """Where git has the tracked file when the working tree has not, as beginnings of names of objects: what is being
+    checked out, the index, HEAD, what the current branch tracks, its like at the remote, and the remote's own HEAD. The
+    last three count while there is no commit yet, and at one that is older than the file."""
+    tracked = git_remotes.named(git_remotes.remote_of(branch) or "", ())
+    tips = [git_remotes.upstream(branch, tracked)]
+    for name in (tracked, "origin", *(git_remotes.urls if len(git_remotes.urls) == 1 else ())):
+        if name and name != ".":
+            same = git_remotes.tracking(name, f"refs/heads/{branch}") if branch else None
+            tips += [same, f"refs/remotes/{name}/HEAD"]
+    here = [*([treeish] if treeish else []), *([""] if repo.work_tree else []), "HEAD"]
+    return list(dict.fromkeys([*here, *(tip for tip in tips if tip)]))
+
+
+def _team_values(repo: Repo, places: list[str]) -> list[Value]:
+    """The tracked file: that of the working tree, or else the first that is in one of `places`. It is never followed into
+    what it includes, or through a link: what is no file says nothing."""
     path = os.path.join(repo.work_tree, TEAM_FILE) if repo.work_tree else None
     try:
         if path and os.path.lexists(path):
             if os.path.islink(path) or not os.path.isfile(path):
                 return []
-            listing = repo.run("config", "-z", "--list", "--no-includes", "--file", path)
-        elif repo.run("ls-tree", "--full-tree", "HEAD", "--", TEAM_FILE, ok=(0, 128)).startswith(b"100"):
-            listing = repo.run("config", "-z", "--list", "--no-includes", "--blob", f"HEAD:{TEAM_FILE}")
-        else:
+            return list(parse(repo.run("config", "-z", "--list", "--no-includes", "--file", path), TEAM_FILE))
+        found = _first_with_team_file(repo, places)
+        if not found or not _is_file(repo, found[0]):
             return []
+        listing = repo.run("config", "-z", "--list", "--no-includes", "--blob", found[1])
     except ToolKilled:
         raise
     except ToolError as error:
         raise UsageError(f"{TEAM_FILE} cannot be read: {error}", "mend the file") from None
-    return list(parse(listing, TEAM_FILE))
+    return list(parse(listing, f"{found[0]}:{TEAM_FILE}"))
+
+
+def _first_with_team_file(repo: Repo, places: list[str]) -> tuple[str, str] | None:
+    """The first of `places` that has the tracked file, and its blob: one git process, however many there are."""
+    asked = "".join(f"{place}:{TEAM_FILE}\n" for place in places).encode(errors="surrogateescape")
+    try:
+        said = repo.run("cat-file", "--batch-check=%(objectname)", input=asked).split(b"\n")
+    except ToolKilled:
+        raise
+    except ToolError:
+        if "" not in places:
+            raise
+        return _first_with_team_file(repo, [place for place in places if place])  # the index is damaged
+    blobs = zip(places, said, strict=False)
+    return next(((place, blob.decode()) for place, blob in blobs if _OBJECT.match(blob)), None)
+
+
+def _is_file(repo: Repo, place: str) -> bool:
+    """Whether the tracked file is no link, and no folder, in a tree or ("") in the index."""
+    if not place:
+        return repo.run("ls-files", "-s", "--", f":(top){TEAM_FILE}").startswith(b"100")
+    return repo.run("ls-tree", "--full-tree", place, "--", TEAM_FILE).startswith(b"100")
 
 
 def _wrong_provider(provider: Value) -> UsageError | None:
@@ -241,7 +297,7 @@ def _remote(repo: Repo, name: str, values: Mapping[str, Value]) -> Remote:
     if identity and not IDENTITY.fullmatch(identity.text):
         raise identity.wrong("an identity is 32 hexadecimal digits; gitlob-setup --check shows that of a store")
     try:
-        base = repo.work_tree or repo.git_dir
+        base = repo.home() if location.is_relative(path.text) else None
         if not (provider and provider.text == "filesystem"):
             location.ask_about(path.text, base)
         place = location.parse(path.text, base)

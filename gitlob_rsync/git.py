@@ -93,6 +93,19 @@ class Repo:
     def index(self) -> str:
         return self.env.get("GIT_INDEX_FILE") or os.path.join(self.git_dir, "index")
 
+    def home(self) -> str:
+        """What a relative path in the configuration counts from, one place for all worktrees, wherever git is started: the
+        main worktree, so the folder that has .git in it, or what core.worktree names (a submodule's); of a repository
+        that is in no folder .git, itself."""
+        holder, name = os.path.split(self.common_dir)
+        if name == ".git" and holder == self.work_tree:
+            return holder
+        argv = self.argv("config", "--get", "core.worktree")  # as the main worktree has it, not a linked one
+        said = process.run(argv, env=self.env | {"GIT_DIR": self.common_dir}, cwd=self.common_dir, ok=(0, 1))
+        if path := os.fsdecode(said).removesuffix("\n"):
+            return os.path.normpath(os.path.join(self.common_dir, path))
+        return holder if name == ".git" else self.common_dir
+
     @property
     def offline(self) -> bool:
         """Whether nothing may be fetched from a remote, not even what a partial clone lacks."""

@@ -86,6 +86,12 @@ def looks_like_location(text: str) -> bool:
     return ":" in text or text.startswith(("/", "./", "../", "~")) or text in (".", "..")
 
 
+def is_relative(text: str) -> bool:
+    """Whether `text` can only be meant as a path that counts from some folder."""
+    head = text.removeprefix("file://").partition("/")[0]
+    return bool(head) and ":" not in head and not head.startswith("~")
+
+
 def parse(text: str, base: str | None = None) -> Location:
     """Read a location; a relative path is taken from `base` (by default the current folder). Raises UsageError."""
 

@@ -6,10 +6,10 @@ for the next ones. One that is missing is answered `delayed` too; when git asks 
 of them are brought at once, and whatever could not be had is handed over as its placeholder.
 """
 
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import IO
 
 from gitlob_rsync import pktline, placeholder
@@ -22,38 +22,55 @@ from gitlob_rsync.placeholder import Sha
 
 CAPABILITIES = ("clean", "smudge", "delay")
 _SPOOL = 1 << 20
+_OBJECT = re.compile(r"[0-9a-f]{40,64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where git says that what it checks out comes from: a ref by its full name, and a commit or tree. Either may be
+    empty: git knows none when it checks out from the index."""
+
+    ref: str = ""
+    treeish: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where missing binaries come from. `download` brings those that can be had, and raises GitlobError where none can;
-    None: nothing may be downloaded, and `reason` says why. With `must_have`, a file whose binary cannot be had is an
-    error."""
+    """Where missing binaries come from. `download` brings those that can be had, returns why others could not be asked for
+    ("": they are lacking), and raises GitlobError where none can; None: nothing may be downloaded, and `reason` says why.
+    `final`: what the checkout writes meanwhile does not change that. With `must_have`, a file whose binary cannot be had
+    is an error. `hint`: what brings them later."""
 
-    download: Callable[[Collection[Sha]], None] | None
+    download: Callable[[Collection[Sha]], str] | None
     reason: str = ""
     must_have: bool = False
+    hint: str = "gitlob-sync --checkout brings it"
+    final: bool = False
 
 
 class Supply:
     """Content for placeholders: from the store, and for what it lacks from one download. The source is asked for when
     the first binary is missing: git add needs none."""
 
-    def __init__(self, filter: Filter, find_source: Callable[[], Source]) -> None:
+    def __init__(self, filter: Filter, find_source: Callable[[Origin], Source]) -> None:
         self.filter = filter
+        self.origin = Origin()
+        """Of what git has asked for last."""
         self.waiting = 0
         """Files that stayed placeholders."""
         self._find_source = find_source
         self._failure = ""
+        self._unasked = ""
 
-    @cached_property
+    @property
     def _source(self) -> Source:
-        return self._find_source()
+        return self._find_source(self.origin)
 
     @property
     def reason(self) -> str:
-        """Why they did."""
-        return self._failure or self._source.reason or "the remote lacks it"
+        """Why they did, and what brings them later."""
+        source = self._source
+        return f"{self._failure or self._unasked or source.reason or 'the remote lacks it'} ({source.hint})"
 
     @property
     def must_have(self) -> bool:
@@ -62,13 +79,15 @@ class Supply:
     @property
     def can_bring(self) -> bool:
         """An unreachable host costs one timeout, not one a file: after a failure there is no further try."""
-        return self._source.download is not None and not self._failure
+        source = self._source
+        return (source.download is not None or not source.final) and not self._failure
 
     def bring(self, shas: Collection[Sha]) -> None:
         """Bring what can be had of `shas`."""
-        if self._source.download and not self._failure:
+        download = self._source.download
+        if download and not self._failure:
             try:
-                self._source.download(sorted(shas))
+                self._unasked = download(sorted(shas)) or self._unasked
             except GitlobError as error:
                 self._failure = str(error)
             except OSError as error:
@@ -86,6 +105,7 @@ class _Request:
     command: str
     path: bytes
     can_delay: bool
+    origin: Origin
 
 
 class Server:
@@ -137,7 +157,9 @@ class Server:
         command = pairs.get(b"command", b"").decode(errors="replace")
         if command not in ("clean", "smudge", "list_available_blobs"):
             raise ProtocolError(f"git sent an unknown command ({command!r})")
-        return _Request(command, pairs.get(b"pathname", b""), pairs.get(b"can-delay") == b"1")
+        ref, treeish = (pairs.get(key, b"").decode(errors="surrogateescape") for key in (b"ref", b"treeish"))
+        origin = Origin(ref, treeish if _OBJECT.match(treeish) else "")
+        return _Request(command, pairs.get(b"pathname", b""), pairs.get(b"can-delay") == b"1", origin)
 
     def _answer(self, request: _Request) -> None:
         if request.command == "list_available_blobs":
@@ -180,6 +202,7 @@ class Server:
         self._output.write(pktline.FLUSH)
 
     def _smudge(self, request: _Request) -> None:
+        self._supply.origin = request.origin
         sha, start, rest = split_placeholder(pktline.read_list(self._source))
         if sha and placeholder.has_none(request.path):
             self._tell_of_wrong(request.path)

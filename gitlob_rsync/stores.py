@@ -45,7 +45,8 @@ class Stores:
         sharing = _sharing(values.get("core.sharedrepository"))
         shared = None
         if (value := values.get("git-lob.sharedstore")) and value.text:
-            at = os.path.join(repo.work_tree or repo.git_dir, os.path.expanduser(value.text))
+            at = os.path.expanduser(value.text)
+            at = at if os.path.isabs(at) else os.path.join(repo.home(), at)
             shared = Store.open_to_others(os.path.normpath(at), sharing)
         lenders = tuple(map(_lent, dict.fromkeys(_alternates(os.path.join(repo.common_dir, "objects")))))
         return cls(Store(os.path.join(repo.folder, "content"), sharing), shared, lenders)

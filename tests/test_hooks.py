@@ -76,9 +76,52 @@ def test_a_binary_that_is_not_to_be_had_stops_the_push(pushing: Work) -> None:
 
 def test_other_remotes_are_left_alone(pushing: Work, tmp_path: Path) -> None:
     pushing.git("config", "remote.origin.git-lob-path", f"ssh://127.0.0.1:{free_port()}/nowhere")
+    subprocess.run(["git", "init", "-q", "--bare", tmp_path / "elsewhere.git"], check=True)
     pushing.commit(a__bin=b"second")
     pushing.git("push", "-q", "origin2", "main")
-    pushing.git("push", "-q", str(tmp_path / "origin.git"), "main:refs/heads/by-url")
+    pushing.git("push", "-q", str(tmp_path / "elsewhere.git"), "main:refs/heads/by-url")
+
+
+BY_URL = {
+    "as configured": (["remote.origin.url", "TOP/origin.git"], "TOP/origin.git"),
+    "with a slash": (["remote.origin.url", "TOP/origin.git"], "TOP/origin.git/"),
+    "file:": (["remote.origin.url", "TOP/origin.git"], "file://TOP/origin.git"),
+    "relative": (["remote.origin.url", "TOP/origin.git"], "../origin.git"),
+    "configured as relative": (["remote.origin.url", "../origin.git"], "TOP/origin.git"),
+    "pushurl": (["remote.origin.url", "/nowhere", "remote.origin.pushurl", "TOP/origin.git"], "TOP/origin.git"),
+    "insteadOf": (["remote.origin.url", "hub:origin.git", "url.TOP/.insteadof", "hub:"], "TOP/origin.git"),
+    "insteadOf, given": (["remote.origin.url", "TOP/origin.git", "url.TOP/.insteadof", "hub:"], "hub:origin.git"),
+    "pushInsteadOf": (
+        ["remote.origin.url", "hub:origin.git", "url.TOP/.pushinsteadof", "hub:", "url./nowhere/.insteadof", "hub:"],
+        "TOP/origin.git",
+    ),
+    "the longest": (
+        ["remote.origin.url", "hub:x/origin.git", "url./nowhere/.insteadof", "hub:", "url.TOP/.insteadof", "hub:x/"],
+        "hub:x/origin.git",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BY_URL)
+def test_a_push_to_the_url_of_a_remote_is_one_to_that_remote(
+    pushing: Work, tmp_path: Path, store: Path, case: str
+) -> None:
+    settings, url = BY_URL[case]
+    pushing.git("remote", "remove", "origin2")
+    for key, value in zip(settings[::2], settings[1::2], strict=True):
+        pushing.git("config", key.replace("TOP", str(tmp_path)), value.replace("TOP", str(tmp_path)))
+    pushing.commit(a__bin=b"second")
+    pushing.git("push", "-q", url.replace("TOP", str(tmp_path)), "main")
+    assert sha_of(b"second") in check(store)
+
+
+def test_a_branch_whose_remote_is_a_url_has_that_remote_as_its_default(pushing: Work, tmp_path: Path) -> None:
+    pushing.git("config", "remote.origin.git-lob-path", str(tmp_path / "wrong"))
+    pushing.git("config", "remote.origin2.url", str(tmp_path / "second.git"))
+    pushing.git("config", "remote.origin2.git-lob-path", str(tmp_path / "right"))
+    pushing.git("config", "branch.main.remote", str(tmp_path / "second.git"))
+    pushing.sync("--push")
+    assert check(tmp_path / "right") == {sha_of(b"first")} and not (tmp_path / "wrong").exists()
 
 
 def test_tags_are_pushed_with_their_binaries(pushing: Work, store: Path) -> None:

@@ -13,6 +13,7 @@ FLOORS = [
         "process",
         "git",
         "gitconfig",
+        "remotes",
         "history",
         "identity",
         "config",

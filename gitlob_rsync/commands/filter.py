@@ -18,7 +18,7 @@ from gitlob_rsync.store import BLOCK
 from gitlob_rsync.stores import Stores
 
 if TYPE_CHECKING:
-    from gitlob_rsync.config import Settings
+    from gitlob_rsync.config import Remote, Settings
 
 PROGRAM = "gitlob-filter"
 DESCRIPTION = """\
@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
         if given.direction == "clean":
             output.write(filter.clean(_blocks(source), _shown(given.path), may_be_near))
             return ExitCode.DONE
-        supply = serve.Supply(filter, lambda: _source(repo, stores, for_git=given.direction == "process"))
+        supply = serve.Supply(filter, _Sources(repo, stores, for_git=given.direction == "process").find)
         if given.direction == "process":
             server = serve.Server(supply, source, output, may_be_near)
             server.serve()
@@ -69,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
             _smudge(supply, source, output)
     if supply.waiting:
         files = "1 file waits" if supply.waiting == 1 else f"{supply.waiting} files wait"
-        _tell(f"{files} for content: {supply.reason} (gitlob-sync --checkout brings it)")
+        _tell(f"{files} for content: {supply.reason}")
         if supply.must_have and given.direction == "smudge":
             return ExitCode.INCOMPLETE
     return ExitCode.DONE
@@ -88,43 +88,112 @@ def _blocks(source: IO[bytes]) -> Iterable[bytes]:
         yield block
 
 
-def _source(repo: git.Repo, stores: Stores, *, for_git: bool) -> serve.Source:
+class _Sources:
+    """Finds where missing binaries come from; and does so again when git checks out something else, or has written the
+    team's file meanwhile."""
+
+    def __init__(self, repo: git.Repo, stores: Stores, *, for_git: bool) -> None:
+        self._repo = repo
+        self._stores = stores
+        self._for_git = for_git
+        self._found: tuple[object, serve.Source] | None = None
+
+    def find(self, origin: serve.Origin) -> serve.Source:
+        now = (origin, self._stamp())
+        if not self._found or self._found[0] != now:
+            self._found = (now, _source(self._repo, self._stores, origin, for_git=self._for_git))
+        return self._found[1]
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        from gitlob_rsync.config import TEAM_FILE
+
+        try:
+            found = os.lstat(os.path.join(self._repo.work_tree or self._repo.git_dir, TEAM_FILE))
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _source(repo: git.Repo, stores: Stores, origin: serve.Origin, *, for_git: bool) -> serve.Source:
     # what a download needs is loaded only now: it costs more than a small file's clean or smudge
     from gitlob_rsync.config import Settings
 
+    way = "gitlob-sync --checkout" if repo.work_tree else "gitlob-sync --pull"
     try:
-        settings = Settings.load(repo)
+        settings = Settings.load(repo, origin.treeish or None)
     except GitlobError as error:
         must_have = repo.run("config", "--get", "git-lob.on-missing", ok=(0, 1)).strip() == b"fail"
-        return serve.Source(None, error.line(), must_have)
-    if not settings.autofetch:
-        return serve.Source(None, "git-lob.autofetch is off", settings.must_have)
+        return serve.Source(None, error.line(), must_have, f"{way} brings it")
+    default, failure = None, None
     try:
-        remote = settings.remote(None)
+        default = settings.remote(None)
     except UsageError as error:
-        return serve.Source(_from_origins(repo, stores, settings), str(error), settings.must_have)
+        failure = error
+    remotes = _remotes(repo, settings, origin, default)
+    if remotes:
+        hint = way if remotes[0] == default else f"{way} {remotes[0].name}"
+    elif settings.remotes:
+        hint = f"{way} REMOTE"
+    else:
+        hint = f"{way}, after gitlob-setup REMOTE LOCATION,"
+    hint += " brings it"
+    if not settings.autofetch:
+        return serve.Source(None, "git-lob.autofetch is off", settings.must_have, hint, final=True)
+    if not remotes:
+        return serve.Source(_from_origins(repo, stores, settings), str(failure), settings.must_have, hint)
+    failures: list[GitlobError] = []
 
-    def download(shas: Collection[Sha]) -> None:
+    def download(shas: Collection[Sha]) -> str:
         from gitlob_rsync.connection import Connection
         from gitlob_rsync.progress import Silent
         from gitlob_rsync.pull import fetch
 
-        alive = _while_git_lives() if for_git else nullcontext()
-        with alive, Connection(repo, stores, settings, remote, Silent(PROGRAM)) as connection:
-            fetch(connection, shas)
+        left = set(shas)
+        for remote in list(remotes):
+            alive = _while_git_lives() if for_git else nullcontext()
+            try:
+                with alive, Connection(repo, stores, settings, remote, Silent(PROGRAM)) as connection:
+                    left -= fetch(connection, sorted(left))
+            except GitlobError as error:
+                failures.append(error)
+                remotes.remove(remote)  # it costs one attempt, not one a file
+            if not left:
+                return ""
+        if failures and not remotes:
+            raise failures[0]
+        return str(failures[0]) if failures else ""
 
-    return serve.Source(download, must_have=settings.must_have)
+    return serve.Source(download, "", settings.must_have, hint)
 
 
-def _from_origins(repo: git.Repo, stores: Stores, settings: "Settings") -> "Callable[[Collection[Sha]], None] | None":
+def _remotes(repo: git.Repo, settings: "Settings", origin: serve.Origin, default: "Remote | None") -> "list[Remote]":
+    """The remotes to ask, in order: first those that what is being checked out comes from, as far as that can be seen (its
+    branch is configured so, or it is the tip of a tracking branch), then the default one."""
+    names: list[str | None] = []
+    if len(settings.remotes) > 1:
+        known = settings.git_remotes
+        if origin.ref.startswith("refs/heads/"):
+            names.append(settings.named(known.remote_of(origin.ref.removeprefix("refs/heads/")) or ""))
+        if origin.treeish:
+            said = repo.run("for-each-ref", "--format=%(refname)", f"--points-at={origin.treeish}")
+            refs = [line.decode(errors="surrogateescape") for line in said.split(b"\n") if line]
+            names += [name for ref in refs for name in known.tracked_by(ref)]
+    found = [settings.remotes[name] for name in dict.fromkeys(names) if name in settings.remotes]
+    if default and default not in found:
+        found.append(default)
+    return found
+
+
+def _from_origins(repo: git.Repo, stores: Stores, settings: "Settings") -> "Callable[[Collection[Sha]], str] | None":
     """Where no remote has a store: what the repositories on this machine have that remotes are at."""
     if settings.remotes or settings.wrong_remotes:
         return None
     with_origins = stores.with_origins(repo)
 
-    def bring(shas: Collection[Sha]) -> None:
+    def bring(shas: Collection[Sha]) -> str:
         for sha in shas:
             with_origins.obtain(sha)
+        return ""
 
     return bring if with_origins.lenders != stores.lenders else None
 

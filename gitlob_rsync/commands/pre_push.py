@@ -20,8 +20,8 @@ _REF = re.compile(rb"[^ ]+ ([0-9a-f]{40}|[0-9a-f]{64}) [^ ]+ ([0-9a-f]{40}|[0-9a
 
 def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter: Meter) -> int:
     """Send what the commits on their way need, as standard input tells them. Any exit code but 0 stops git's push."""
-    if name is None or name not in {*settings.remotes, *settings.wrong_remotes}:
-        return ExitCode.DONE  # a remote without a store, or a URL
+    if name is None or (name := settings.named(name)) is None:
+        return ExitCode.DONE  # a remote without a store, or a URL that is no such remote's
     remote = settings.remote(name)
     commits = _commits(repo, pushed(sys.stdin.buffer.read())[0])
     if not commits:

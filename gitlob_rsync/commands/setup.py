@@ -7,6 +7,7 @@ from functools import partial
 from gitlob_rsync import config, git, hooks, install, progress
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode, GitlobError
+from gitlob_rsync.hooks import Step
 from gitlob_rsync.progress import Meter
 
 PROGRAM = "gitlob-setup"
@@ -97,10 +98,6 @@ def run(argv: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
-Step = tuple[str, Callable[[], object]]
-"""What is done, in words and in deed."""
-
-
 def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter) -> list[Step]:
     """All steps, each checked before the first is taken."""
     own = install.Filter(repo)
@@ -128,7 +125,8 @@ def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter) -> 
     if repo and given.hooks:
         program = install.program("gitlob-sync")
         for name in hooks.SCRIPTS:
-            steps.append((f"hook: {hooks.check(repo, name)}", partial(hooks.install, repo, name, program)))
+            words, put = hooks.installation(repo, name, program)
+            steps.append((f"hook: {words}", put))
     return steps
 
 
@@ -150,8 +148,8 @@ def _uninstall(repo: git.Repo | None) -> list[Step]:
     own.check_own()
     steps: list[Step] = [("filter: taken out of git's configuration", own.remove)]
     for name in hooks.SCRIPTS if repo else ():
-        if repo and hooks.is_ours(hooks.path_of(repo, name)):
-            steps.append((f"hook: {name} taken away", partial(hooks.remove, repo, name)))
+        if repo:
+            steps += [(f"hook: {words}", put) for words, put in hooks.removals(repo, name)]
     return steps
 
 
@@ -172,7 +170,7 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
     look("git", install.git_version)
     look("rsync", lambda: ".".join(map(str, rsync.local_version())))
     look("filter", lambda: install.Filter(repo).check(config.Settings.load(repo).has_filter))
-    look("hook", lambda: "pre-push sends binaries" if hooks.runs(repo, "pre-push") else "none (--hooks)")
+    look("hook", lambda: hooks.state(repo, "pre-push"))
     look("remote", lambda: _remote(repo, word))
     return worst
 

@@ -334,13 +334,14 @@ class Remote:
     reachable: bool
     calls: int = 0
 
-    def download(self, shas: Collection[Sha]) -> None:
+    def download(self, shas: Collection[Sha]) -> str:
         self.calls += 1
         if not self.reachable:
             raise GitlobError("nobody\nanswers")
         for content in (THERE, DAMAGED):
             if sha_of(content) in shas:
                 put(self.into, content)
+        return ""
 
 
 @dataclass
@@ -418,7 +419,7 @@ def serve(folder: Path, conversation: bytes, reachable: bool, must_have: bool) -
         output, raised = io.BytesIO(), None
         with Filter(Stores(Store(str(root)), None)) as filter:
             source = Source(remote.download, must_have=must_have)
-            server = Server(Supply(filter, lambda: source), io.BytesIO(conversation), output)
+            server = Server(Supply(filter, lambda _: source), io.BytesIO(conversation), output)
             try:
                 server.serve()
             except GitlobError as error:
