@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
-from gitlob_rsync import process
+from gitlob_rsync import process, state
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git import Repo
 
 _KEPT = ".before-gitlob"
+_NOTE = "hooks.json"
+"""Says that ours were installed: some programs overwrite them without a trace."""
 _LEGACY = ".legacy"
 """Where pre-commit moves a hook that it finds, and calls it."""
 _OLD = ".old"
@@ -80,8 +82,9 @@ Step = tuple[str, Callable[[], object]]
 
 def path_of(repo: Repo, name: str) -> str:
     """Where git looks for a hook."""
-    path = os.fsdecode(repo.run("rev-parse", "--git-path", f"hooks/{name}")).removesuffix("\n")
-    return os.path.join(repo.work_tree or repo.git_dir, path)  # a relative core.hooksPath counts from there
+    top = repo.work_tree or repo.git_dir  # a relative core.hooksPath counts from there, wherever we are
+    said = process.run(repo.argv("rev-parse", "--git-path", f"hooks/{name}"), env=repo.env, cwd=top)
+    return os.path.join(top, os.fsdecode(said).removesuffix("\n"))
 
 
 def installation(repo: Repo, name: str, program: str) -> Step:
@@ -95,7 +98,13 @@ def installation(repo: Repo, name: str, program: str) -> Step:
     _check_folder(repo, os.path.dirname(path))
     kept = path + _KEPT
     if _called_by_pre_commit(path):
-        return f"{path}{_LEGACY}, which pre-commit calls", lambda: _write(path + _LEGACY, kept, name, program)
+        at = path + _LEGACY
+
+        def renew() -> None:
+            _write(at, kept, name, program)
+            _expect(repo)
+
+        return f"{at}, which pre-commit calls", renew
     theirs = os.path.lexists(path) and not is_ours(path)
     if theirs and os.path.lexists(kept) and not _replaces(path, kept):
         raise UsageError(
@@ -106,6 +115,7 @@ def installation(repo: Repo, name: str, program: str) -> Step:
     def put() -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         _write(path, kept, name, program, moving=theirs)
+        _expect(repo)
         if is_ours(path + _OLD):
             os.unlink(path + _OLD)
 
@@ -187,7 +197,17 @@ def removals(repo: Repo, name: str) -> Iterator[Step]:
             yield f"{kept} is left: {path} is another program's by now", partial(os.path.lexists, kept)
 
 
-def state(repo: Repo, name: str) -> str:
+def _expect(repo: Repo) -> None:
+    state.write(state.path(repo, _NOTE), {"installed": True})
+
+
+def forget(repo: Repo) -> None:
+    """That they were installed: from now on nobody expects them."""
+    with suppress(FileNotFoundError):
+        os.unlink(state.path(repo, _NOTE))
+
+
+def report(repo: Repo, name: str) -> str:
     """What git runs of ours, in words. Raises UsageError where ours was installed, and git does not run it, or it cannot do
     its work."""
     path = path_of(repo, name)
@@ -207,12 +227,14 @@ def state(repo: Repo, name: str) -> str:
         return f"{at} sends binaries{kept}{left if _left_alone(path, path + _KEPT) else ''}"
     if "gitlob-sync --pre-push" in _text(path):
         return f"{path} calls gitlob-sync"
-    signs = [at for at in (path + _LEGACY, path + _OLD, usual) if is_ours(at)]
-    signs += [at for at in (path + _KEPT,) if os.path.lexists(at)]
-    if signs:
-        what = "is another program's hook by now" if os.path.lexists(path) else "is not there"
+    lost = [at for at in (path + _LEGACY, path + _OLD, usual) if is_ours(at)]
+    lost += [at for at in (path + _KEPT,) if os.path.lexists(at)]
+    if lost or state.read(state.path(repo, _NOTE)):
+        _check_folder(repo, os.path.dirname(path))
+        what = "is another program's hook by now" if os.path.lexists(path) else "is not there any more"
+        unused = f", and {lost[0]} is called by nobody" if lost else ""
         raise UsageError(
-            f"{path}, which git calls, {what}, and {signs[0]} is called by nobody: git push sends no binaries",
+            f"{path}, which git calls, {what}{unused}: git push sends no binaries",
             "gitlob-setup --hooks puts ours before it, gitlob-setup --uninstall takes it away",
         )
     other = f"{path} is another program's; " if os.path.lexists(path) else ""

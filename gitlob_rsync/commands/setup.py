@@ -146,10 +146,16 @@ def _stores(repo: git.Repo, given: argparse.Namespace, meter: Meter) -> None:
 def _uninstall(repo: git.Repo | None) -> list[Step]:
     own = install.Filter(repo)
     own.check_own()
-    steps: list[Step] = [("filter: taken out of git's configuration", own.remove)]
-    for name in hooks.SCRIPTS if repo else ():
+
+    def remove() -> None:
+        own.remove()
         if repo:
-            steps += [(f"hook: {words}", put) for words, put in hooks.removals(repo, name)]
+            hooks.forget(repo)
+
+    steps: list[Step] = [("filter: taken out of git's configuration", remove)]
+    if repo:
+        found = [step for name in hooks.SCRIPTS for step in hooks.removals(repo, name)]
+        steps += [(f"hook: {words}", take) for words, take in found]
     return steps
 
 
@@ -170,7 +176,7 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
     look("git", install.git_version)
     look("rsync", lambda: ".".join(map(str, rsync.local_version())))
     look("filter", lambda: install.Filter(repo).check(config.Settings.load(repo).has_filter))
-    look("hook", lambda: hooks.state(repo, "pre-push"))
+    look("hook", lambda: hooks.report(repo, "pre-push"))
     look("remote", lambda: _remote(repo, word))
     return worst
 
