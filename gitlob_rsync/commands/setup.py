@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gitlob_rsync import config, git, hooks, install, progress
+from gitlob_rsync import config, git, hooks, install, progress, track
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.hooks import Step
@@ -87,19 +87,22 @@ def run(argv: Sequence[str]) -> int:
     if given.check:
         assert repo
         return check(repo, given.remote, meter)
-    steps = _uninstall(repo) if given.uninstall else _install(repo, given, meter)
+    remarks: list[str] = []
+    steps = _uninstall(repo) if given.uninstall else _install(repo, given, meter, remarks)
     for step, done in steps:
         if not given.dry_run:
             done()
         meter.say(f"would: {step}" if given.dry_run else step)
+    for remark in remarks:
+        meter.warn(remark)
     if not given.uninstall:
         for key, value in install.Filter.settings().items():
             meter.detail(f"{key} = {value}")
     return ExitCode.DONE
 
 
-def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter) -> list[Step]:
-    """All steps, each checked before the first is taken."""
+def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter, remarks: list[str]) -> list[Step]:
+    """All steps, each checked before the first is taken; what else the user should know goes to `remarks`."""
     own = install.Filter(repo)
     if not given.force:
         own.check_own()
@@ -119,9 +122,12 @@ def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter) -> 
         what = "taken as it is" if given.adopt else f"made{' for its group' if given.shared else ''}"
         steps.append((f"store: that of {given.remote} is {what}", partial(_stores, repo, given, meter)))
     if repo and given.track:
-        path, lines = install.untracked(repo, given.track)
-        if lines:
-            steps.append((f"track: {path}: {'; '.join(lines)}", lambda: install.add_lines(path, lines)))
+        plan = track.plan(repo, given.track)
+        if plan.lines:
+            steps.append(
+                (f"track: {plan.path}: {'; '.join(plan.lines)}", lambda: install.add_lines(plan.path, plan.lines))
+            )
+        remarks += [f"track: {remark}" for remark in plan.remarks]
     if repo and given.hooks:
         program = install.program("gitlob-sync")
         for name in hooks.SCRIPTS:
