@@ -179,15 +179,21 @@ class Settings:
         name = self.git_remotes.named(word, stores)
         return name if name in stores else None
 
-    def purge_remote(self, word: str | None) -> Remote | None:
-        """The remote that a purge asks: the one that the user named, or else git-lob.prune-check-remote, or else the
-        default one; None where there is none at all. Raises UsageError as `remote`."""
+    def purge_remotes(self, word: str | None) -> list[Remote]:
+        """The remotes of which one has to have what a purge deletes, the one to ask first at the head: the one that the user
+        named, or else git-lob.prune-check-remote (`*`: all that have a store), or else the default one; none where there
+        is none at all. Raises UsageError as `remote`."""
+        if word is None and self.prune_remote and self.prune_remote.text == "*":
+            if self.wrong_remotes:
+                raise next(iter(self.wrong_remotes.values()))
+            first = [name for name in (self.tracked_remote, "origin") if name in self.remotes]
+            return [self.remotes[name] for name in dict.fromkeys([*first, *self.remotes]) if name]
         if word is None and self.prune_remote:
             try:
-                return self.remote(self.prune_remote.text)
+                return [self.remote(self.prune_remote.text)]
             except UsageError as error:
                 raise self.prune_remote.wrong(error.line()) from None
-        return self.remote(word) if word or self.remotes or self.wrong_remotes else None
+        return [self.remote(word)] if word or self.remotes or self.wrong_remotes else []
 
     def remote(self, word: str | None) -> Remote:
         """The remote that the user named, or else the default one: the tracked one, origin, or the only one that has a

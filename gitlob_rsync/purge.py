@@ -58,7 +58,8 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is asked of a purge. `window` and `grace` in seconds; `now` in seconds since 1970. Without `verify` the record
-    of what was pushed is trusted in the place of the remote's word."""
+    of what was pushed is trusted in the place of the remote's word. `others`: remotes whose word counts as much as that of
+    the one that is asked."""
 
     window: Window
     grace: float
@@ -66,6 +67,7 @@ class Wish:
     unreferenced: bool = False
     verify: bool = True
     dry_run: bool = False
+    others: tuple[Remote, ...] = ()
 
 
 def retention(kept: Window, fetched: Window) -> Window:
@@ -115,7 +117,7 @@ def purge(
 def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[Sha, Verdict]:
     """A verdict on each binary of the store, as far as the repository alone can tell. What is OLD is so on condition that
     the remote has it."""
-    tracked = remote.name if remote else None
+    tracked = "*" if wish.others else remote.name if remote else None
     scopes: tuple[tuple[Reason, Scope], ...] = (
         (Reason.WINDOW, Recent(wish.window, wish.now, "*")),
         (Reason.INDEX, IndexedAnywhere()),
@@ -150,18 +152,19 @@ def _proven(
 ) -> dict[Sha, Verdict]:  # fmt: skip
     """New verdicts on what is OLD, but not known to be at the remote: asked in one call, however many there are."""
     old = [sha for sha, verdict in verdicts.items() if verdict.reason is Reason.OLD]
-    proven: Collection[Sha] = ()
+    proven: set[Sha] = set()
     if not old:
         return {}
     if not remote:  # committed while we looked
         reason = Reason.UNPUSHED
     elif wish.verify:
-        with Connection(repo, stores, settings, remote, meter) as connection:
-            proven = connection.whole_there(old)
+        proven = _whole_at_any(repo, stores, settings, (remote, *wish.others), old, meter)
         reason = Reason.LACKING
     else:
-        known = record.read(repo, remote)
-        proven = set(old) - history.references(repo, Committed(known=known, reflogs=True)).keys() if known else set()
+        proven = set()
+        for one in (remote, *wish.others):
+            if known := record.read(repo, one):
+                proven |= set(old) - history.references(repo, Committed(known=known, reflogs=True)).keys()
         reason = Reason.UNRECORDED
     lacking = (sha for sha in old if sha not in proven)
     whole = stores.own.complete
@@ -169,6 +172,27 @@ def _proven(
         sha: replace(verdicts[sha], reason=Reason.TORN if reason is Reason.LACKING and not whole(sha) else reason)
         for sha in lacking
     }
+
+
+def _whole_at_any(
+    repo: Repo, stores: Stores, settings: Settings, remotes: Collection[Remote], shas: Collection[Sha], meter: Meter
+) -> set[Sha]:
+    """Those that any of the remotes has whole. One that cannot be asked proves nothing; raises its GitlobError where none
+    can."""
+    proven: set[Sha] = set()
+    failures: list[GitlobError] = []
+    for remote in remotes:
+        if left := set(shas) - proven:
+            try:
+                with Connection(repo, stores, settings, remote, meter) as connection:
+                    proven |= connection.whole_there(left)
+            except GitlobError as error:
+                failures.append(error)
+    if len(failures) == len(remotes):
+        raise failures[0]
+    for failure in failures:
+        meter.warn(f"not asked: {failure.line()}")
+    return proven
 
 
 def _delete(sha: Sha, stores: Stores) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Sshd, Work, clone, init
+from tests.conftest import Sshd, Work, clone, free_port, init
 from tests.gitclient import GitClient, content, lines
 from tests.handmade import check, drop, files_of, placeholder, put, sha_of, shas_in
 from tests.test_selection import WORDS, ago, lob
@@ -804,6 +804,30 @@ def test_several_remotes_and_none_of_them_the_default(repo: Work) -> None:
     repo.git("config", "--rename-section", "remote.origin", "remote.one")
     repo.git("config", "remote.two.git-lob-path", "/nowhere")
     assert "one, two" in unharmed(repo, code=2)
+
+
+def test_any_remote_will_do_where_a_star_is_configured(repo: Work, store: Path, tmp_path: Path) -> None:
+    """As in git-lob: what one of them has may go; one that cannot be asked proves nothing."""
+    repo.git("config", "git-lob.prune-check-remote", "*")
+    repo.git("config", "remote.nas.git-lob-path", str(tmp_path / "nas"))
+    repo.git("config", "remote.gone.git-lob-path", str(tmp_path / "gone"))
+    hold(tmp_path / "nas", "old", "now")
+    pushed(repo, "HEAD", "nas")
+    drop(store, b"old")
+    assert told(repo, "origin", code=3)["old"] == "lacking"
+    assert told(repo, "-n")["old"] == "old"
+    drop(tmp_path / "nas", b"old")
+    assert told(repo, code=3)["old"] == "lacking"
+    hold(store, "old")
+    assert told(repo)["old"] == "old"
+
+
+def test_nothing_goes_where_no_remote_of_several_can_be_asked(repo: Work, tmp_path: Path) -> None:
+    repo.git("config", "git-lob.prune-check-remote", "*")
+    repo.git("config", "remote.origin.git-lob-path", f"rsync://127.0.0.1:{free_port()}/x")
+    repo.git("config", "remote.nas.git-lob-path", f"rsync://127.0.0.1:{free_port()}/x")
+    repo.git("config", "git-lob.retries", "0")
+    unharmed(repo, code=4)
 
 
 # Wrong configuration, wrong usage

@@ -91,15 +91,18 @@ def run(argv: Sequence[str]) -> int:
     ground = begin(PROGRAM, given)
     repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter
     grace = age.parse(given.grace) if given.grace else settings.prune_grace
-    remote = settings.purge_remote(given.remote)
+    remotes = settings.purge_remotes(given.remote)
+    remote = remotes[0] if len(remotes) == 1 else None
     if given.remote_store:
         return purge_report.purge_remote(repo, stores, settings, remote or settings.remote(None), grace, given, meter)
+    remote = remotes[0] if remotes else None
     window = settings.retention
     if given.window not in (None, CONFIGURED):
         window = Window(*[age.parse(given.window)] * 3)
     wish = purge.Wish(
         purge.retention(window, settings.window), grace, time.time(), unreferenced=given.unreferenced,
         verify=settings.prune_safe and not given.no_verify_remote, dry_run=given.dry_run,
+        others=tuple(remotes[1:]),
     )  # fmt: skip
     verdicts = purge.purge(repo, stores, settings, remote, wish, meter)
     return purge_report.tell(verdicts, remote, given, meter)
