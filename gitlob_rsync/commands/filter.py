@@ -25,7 +25,8 @@ DESCRIPTION = """\
 Turn content into a placeholder and a binary in the store (clean), or a placeholder into content (smudge).
 
 Reads standard input, writes standard output. Git starts it where gitlob-setup configured it: one `process` for all
-files of a git command. A smudge of a binary that is not here brings it from the default remote.
+files of a git command. A smudge of a binary that is not here brings it from the remote that the
+checked-out commits come from, or else the default one.
 """
 
 
