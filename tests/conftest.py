@@ -130,11 +130,8 @@ class Work:
 
     @property
     def content(self) -> Path:
-        return (
-            Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir").decode().strip())
-            / "git-lob"
-            / "content"
-        )
+        common = self.git("rev-parse", "--git-common-dir").decode().strip()  # relative to us, or absolute
+        return Path(os.path.abspath(self.path / common)) / "git-lob" / "content"
 
     @property
     def staging(self) -> list[Path]:
