@@ -83,9 +83,7 @@ class Model:
     @cached_property
     def stashes(self) -> set[str]:
         """Of all stashes: the newest hangs on refs/stash, the others on its reflog alone."""
-        log = (
-            Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir").decode()[:-1]) / "logs/refs/stash"
-        )
+        log = self.path / self.git("rev-parse", "--git-common-dir").decode()[:-1] / "logs/refs/stash"
         return {line.split()[1] for line in log.read_text().splitlines()} if log.exists() else set()
 
     def history(self, tips: Iterable[str]) -> set[str]:
