@@ -38,10 +38,10 @@ def hold(root: Path, *words: str, days: float = 3) -> None:
         age(root, days, word)
 
 
-def pushed(repo: Work, commit: str = "HEAD", remote: str = "origin") -> None:
+def pushed(repo: Work, commit: str = "HEAD", remote: str = "origin", branch: str = "main") -> None:
     """Have git know that a commit is at the remote."""
     repo.fetches(remote)
-    repo.git("update-ref", f"refs/remotes/{remote}/main", commit)
+    repo.git("update-ref", f"refs/remotes/{remote}/{branch}", commit)
 
 
 def words_in(root: Path) -> set[str]:
@@ -463,7 +463,7 @@ def test_a_remote_that_lost_one_object(repo: Work, store: Path) -> None:
     repo.git("checkout", "-q", "--detach", "HEAD~2")
     for word in ("w1", "w2", "w3"):
         repo.commit(date=ago(90), a__bin=lob(word))
-    pushed(repo, "HEAD", "origin/x")
+    pushed(repo, branch="x")
     repo.git("checkout", "-q", "main")
     for place in (repo.content, store):
         hold(place, "w1", "w2", "w3")
@@ -510,7 +510,7 @@ def test_one_listing_however_many_binaries(repo: Work, store: Path, runs: Callab
     repo.git("checkout", "-q", "--detach", "HEAD~2")
     for number in range(5):
         repo.commit(date=ago(90), **{f"{n}__bin": lob(f"{number} {n}") for n in range(40)})
-    pushed(repo, "HEAD", "origin/x")
+    pushed(repo, branch="x")
     repo.git("checkout", "-q", "main")
     words = [f"{number} {n}" for number in range(5) for n in range(40)]
     for place in (repo.content, store):
@@ -923,7 +923,7 @@ def test_paths_that_are_no_text(repo: Work, store: Path) -> None:
     repo.commit(date=ago(99))
     repo.git("rm", "-q", "-r", ".")
     repo.commit(date=ago(70), b__bin=lob("b"))
-    pushed(repo, "HEAD", "origin/x")
+    pushed(repo, branch="x")
     repo.git("checkout", "-q", "main")
     for place in (repo.content, store):
         hold(place, "odd")
