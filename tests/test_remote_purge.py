@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DAY, Work
+from tests.conftest import DAY, Daemon, Work
 from tests.handmade import check, files_of, put, sha_of
 from tests.test_transfer import Place, chunk, commit, make_place, repository
 
@@ -190,6 +190,22 @@ def test_what_a_list_names_by_now_is_brought_back(place: Place, two: tuple[Work,
     said = purge(other)
     assert (said["restored"]["count"], said["restored"]["bytes"]) == count(OLD)
     assert (said["emptied"]["count"], said["emptied"]["bytes"]) == count(b"another")
+    assert check(place.folder) == {sha_of(ONE), sha_of(TWO), sha_of(YOUNG), sha_of(OLD)}
+    assert not any(trash(place.folder).values())
+
+
+@pytest.mark.parametrize("folder", ["", "deep/er"])
+def test_it_comes_back_in_a_module_with_chroot_too(tmp_path: Path, rsyncd: Daemon, folder: str) -> None:
+    """The folders that a daemon is told then count from the module, and its root is none that rsync moves into."""
+    with (tmp_path / "rsyncd.conf").open("a") as config:  # it is read again with each connection
+        config.write(f"[jail]\npath = {rsyncd.folder}\nread only = no\n")
+        config.write(f"use chroot = {'yes' if os.getuid() == 0 else 'no'}\n")
+    place = Place(rsyncd.location(folder, "jail"), rsyncd.folder / folder)
+    one, other = pushed(tmp_path, place)
+    purge(one)
+    assert check(place.folder) == {sha_of(ONE), sha_of(TWO), sha_of(YOUNG)}
+    commit(other, {"c.bin": OLD})
+    assert purge(other)["restored"]["count"] == 1
     assert check(place.folder) == {sha_of(ONE), sha_of(TWO), sha_of(YOUNG), sha_of(OLD)}
     assert not any(trash(place.folder).values())
 

@@ -295,20 +295,31 @@ class Session:
     def bring_back(self, names: Collection[str], trash: str) -> None:
         """Move files from a folder below ASIDE at the remote into the store there. Raises as send."""
         self._check_folders([*names, f"{flags.ASIDE}/{trash}/."])
+        source = f"{flags.ASIDE}/{trash}/"
         _, _, folder = self.location.path.partition("/")
-        up = "/".join([".."] * f"{flags.ASIDE}/{trash}".count("/")) + "/.."
-        self._move(
-            names, self._root(f"{flags.ASIDE}/{trash}/"), f"/{folder}" if self.location.kind is Kind.DAEMON else up
-        )
+        if self.location.kind is not Kind.DAEMON:
+            self._move(names, self._root(source), "/".join([".."] * source.count("/")))
+        elif folder:
+            self._move(names, self._root(source), f"/{folder}")
+        else:
+            # no daemon of version 3.5.0, and no one with chroot, moves anything to the root of a module itself
+            for first in sorted({name.partition("/")[0] for name in names}):
+                below = [name.removeprefix(f"{first}/") for name in names if name.startswith(f"{first}/")]
+                self._move(below, self._root(f"{source}{first}/"), f"/{first}")
 
     def _move(self, names: Collection[str], target: str, into: str) -> None:
         """Have rsync delete files at the remote, with backups elsewhere: it renames. They are those that the source does
-        not have, an empty folder of ours; that it lacks their folders too is no reason to stop (24, and with them Debian's
-        3.2.7 does not do it)."""
-        source = tempfile.mkdtemp(dir=self._scratch)
-        ended = self._run(
-            lambda: flags.move_args(into), source + "/", target, sorted(names), umask=self._remote_umask()
-        )
+        not have, folders of ours without a file: a receiver of version 3.1.3 wants the folders of all names there, and
+        3.2.7 with Debian's patches, or 3.4.3, takes no missing file behind a folder. It says so before anything is moved."""
+        for folders in (sorted({os.path.dirname(file) for file in names}), []):
+            source = tempfile.mkdtemp(dir=self._scratch)
+            for folder in folders:
+                Path(source, folder).mkdir(parents=True, exist_ok=True)
+            ended = self._run(
+                lambda: flags.move_args(into), f"{source}/", target, sorted(names), umask=self._remote_umask()
+            )
+            if ended.code != 2 or "invalid file mode" not in ended.stderr:
+                break
         if ended.code not in (0, 24):
             raise self._failure(ended)
 
