@@ -28,3 +28,9 @@ def parse(text: str) -> float:
     if found[0] == "all":
         return ALL
     return int(found[1]) * _SECONDS[found[2]]
+
+
+def text(seconds: float) -> str:
+    """How old something is, for people: in hours, or in days from two on."""
+    number, unit = (int(seconds // DAY), "day") if seconds >= 2 * DAY else (int(seconds // 3600), "hour")
+    return f"{number} {unit}{'' if number == 1 else 's'}"

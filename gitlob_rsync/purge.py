@@ -3,6 +3,9 @@
 What is needed is read from the repository twice: once to see what could go, so that the remote can be asked for it, and
 once more while nobody else is at work in the store, so that nothing goes that a commit, an index or a transfer came to
 need meanwhile. Any git process that fails ends it before anything is deleted.
+
+A store in which clones keep lists of what they need (published.py) is one that others push to. There what a list names is
+kept, and the rest goes by way of the trash, as in a purge of a remote store: those who push know none of our locks.
 """
 
 import os
@@ -10,12 +13,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from gitlob_rsync import history, lock, record, roots
+from gitlob_rsync import history, lock, published, record, remote_purge, roots
 from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, IndexedAnywhere, Recent, Scope, Stashed, Unpushed, Window
+from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.store import Store
@@ -32,6 +36,7 @@ class Reason(Enum):
     INDEX = "an index names it"
     STASH = "a stash needs it"
     UNPUSHED = "a commit needs it that is not known to be at the remote"
+    LISTED = "a clone that uses this store needs it, as its list there says"
     REFERENCED = "a commit needs it, and only what is unreferenced was to go"
     TORN = "a commit needs it, and it is not whole, neither here nor at the remote"
     YOUNG = "it is younger than the grace time"
@@ -80,9 +85,10 @@ def purge(
 ) -> list[Verdict]:
     """Delete what nothing needs, and tell of each binary what became of it, by sha; with `dry_run` what would.
 
-    Raises GitlobError, and has deleted nothing, in a shallow clone, where git fails, where the remote cannot be asked, and
-    where others are at work here for too long.
+    Raises GitlobError, and has deleted nothing, in a shallow clone, where git fails, where the remote cannot be asked, where
+    others are at work here for too long, and where the store is another's, or a list of those who use it is damaged.
     """
+    _check_own(repo, stores.own, settings)
     if repo.shallow:
         raise GitlobError(
             f"{repo.common_dir} is a shallow clone: what older commits need is not known", "git fetch --unshallow"
@@ -90,28 +96,83 @@ def purge(
     for one in roots.indexes(repo):  # before git trips over one, and does not say which
         roots.check_index(one)
     verdicts = _judge(repo, stores.own, remote, wish)
+    _check_any_needed(stores.own, verdicts.values())
     verdicts |= _proven(repo, stores, settings, remote, wish, verdicts, meter)
     going = [sha for sha, verdict in verdicts.items() if verdict.reason.goes]
-    if going and not wish.dry_run:
+    pushed_to = published.is_pushed_to(stores.own.root)
+    if (going or pushed_to) and not wish.dry_run:
         with lock.alone(stores.own, "gitlob-purge", settings.lock_wait) as known:
             if not known and wish.grace < _LEAST_GRACE:
                 raise GitlobError(f"{repo.folder}: this file system knows no locks", "purge with --grace 1h or more")
             again = _judge(repo, stores.own, remote, wish)
-            meter.begin("purge", sum(verdicts[sha].size for sha in going))
-            done = 0
             for sha in going:
-                if sha in again and again[sha].reason.goes:
-                    if (again[sha].reason, again[sha].size) != (verdicts[sha].reason, verdicts[sha].size):
-                        # what the remote was asked about is not what is here now: the next purge asks anew
-                        verdicts[sha] = replace(again[sha], reason=Reason.YOUNG)
-                        continue
-                    _delete(sha, stores)
-                    done += verdicts[sha].size
-                    meter.reached(done)
-                elif sha in again:
+                if sha not in again:  # another purge
+                    continue
+                if not again[sha].reason.goes:
                     verdicts[sha] = again[sha]  # it came to be needed meanwhile
-            meter.end()
+                elif (again[sha].reason, again[sha].size) != (verdicts[sha].reason, verdicts[sha].size):
+                    # what the remote was asked about is not what is here now: the next purge asks anew
+                    verdicts[sha] = replace(again[sha], reason=Reason.YOUNG)
+            gone = [sha for sha in going if sha in again and verdicts[sha].reason.goes]
+            if pushed_to:
+                back = _into_trash(repo, stores, settings, gone, wish, meter)
+                verdicts |= {sha: replace(verdicts[sha], reason=Reason.LISTED) for sha in back & verdicts.keys()}
+            else:
+                _delete_all({sha: verdicts[sha].size for sha in gone}, stores, meter)
     return [verdicts[sha] for sha in sorted(verdicts)]
+
+
+def _check_own(repo: Repo, store: Store, settings: Settings) -> None:
+    """Raises GitlobError where the store is another repository's own, or that of a remote and no list is in it: what others
+    need of it is not known here."""
+    real = os.path.realpath(store.root)
+    above = os.path.dirname(os.path.dirname(real))
+    if above != os.path.realpath(repo.common_dir) and os.path.isdir(os.path.join(above, "objects")):
+        raise GitlobError(f"{store.root} leads to the store of the repository {above}", "run gitlob-purge there")
+    at_remotes = {
+        os.path.realpath(remote.location.path)
+        for remote in settings.remotes.values()
+        if remote.location.kind is Kind.PATH
+    }
+    if real in at_remotes and not published.is_pushed_to(real):
+        raise GitlobError(
+            f"{store.root} is the store of a remote too, and no clone says there what it needs",
+            "gitlob-sync --push from each clone; it publishes a list",
+        )
+
+
+def _check_any_needed(store: Store, verdicts: Collection[Verdict]) -> None:
+    """Raises GitlobError where a store that is a link has nothing that anybody needs here: it is no store of ours."""
+    lonely = all(verdict.path is None for verdict in verdicts)
+    if verdicts and lonely and os.path.islink(store.root) and not published.is_pushed_to(store.root):
+        raise GitlobError(
+            f"{store.root} is a link to {os.path.realpath(store.root)}, and nothing of what is there is needed here: it may "
+            "be a store of others",
+            "gitlob-sync --push from each of their clones publishes there what it needs",
+        )
+
+
+def _delete_all(sizes: Mapping[Sha, int], stores: Stores, meter: Meter) -> None:
+    meter.begin("purge", sum(sizes.values()))
+    done = 0
+    for sha, size in sizes.items():
+        _delete(sha, stores)
+        done += size
+        meter.reached(done)
+    meter.end()
+
+
+def _into_trash(
+    repo: Repo, stores: Stores, settings: Settings, going: Collection[Sha], wish: Wish, meter: Meter
+) -> set[Sha]:
+    """Move binaries of a store that others push to into its trash; returns what came back from there for a list's sake."""
+    root = stores.own.root
+    here = Remote(None, Location(Kind.PATH, os.path.realpath(root)))
+    with Connection(repo, stores, settings, here, meter) as connection:
+        done = remote_purge.set_aside(connection.session, going, lambda: published.kept_in(root), wish.grace)
+    if going:
+        meter.note(f"{root}: others use this store too: what goes from it lies in its trash for the grace time")
+    return set(done.restored)
 
 
 def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[Sha, Verdict]:
@@ -126,6 +187,7 @@ def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[
         (Reason.OLD, Committed(reflogs=True)),
     )
     needed: dict[Sha, tuple[Reason, bytes]] = {}
+    listed = published.kept_in(store.root)
     held = dict(store.parts())
     for reason, scope in scopes:
         for sha, paths in history.references(repo, scope).items():
@@ -140,6 +202,8 @@ def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[
             continue
         if reason.goes and wish.now - written < wish.grace:
             reason = Reason.YOUNG
+        elif reason.goes and sha in listed:
+            reason = Reason.LISTED
         elif reason is Reason.OLD and wish.unreferenced:
             reason = Reason.REFERENCED
         verdicts[sha] = Verdict(sha, size, path, reason)
@@ -199,7 +263,8 @@ def _delete(sha: Sha, stores: Stores) -> None:
     """Delete a binary here, and in the shared store where no other repository has a link to it. There first: a run that is
     killed between the two leaves it here, where the next one finds it."""
     own, shared = stores.own, stores.shared
-    if shared:
+    # those who push to a shared store make no link to it
+    if shared and not published.is_pushed_to(shared.root):
         parts = shared.parts_of(sha)
         if all(_unused(shared.path(sha, part), own.path(sha, part)) for part in parts):
             shared.remove(sha, parts)

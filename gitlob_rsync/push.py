@@ -122,12 +122,11 @@ def _publish(connection: Connection, needed: Collection[Sha], commits: Collectio
             tips.update(before.tips)
         if not needs:
             return
-        if not before or needs != before.shas:
-            connection.establish()
-            connection.session.publish(
-                f"{published.FOLDER}/{published.clone_name(repo)}", published.encode(repo, needs)
-            )
-        published.write(repo, remote, needs, tips)
+        if before and needs == before.shas:
+            published.note(repo, remote, needs, tips)
+            return
+        connection.establish()
+        published.publish(connection.session, repo, remote, needs, tips)
 
 
 def _push(

@@ -4,6 +4,7 @@ import stat
 import time
 from itertools import count, takewhile
 
+from gitlob_rsync import published
 from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.fsck import Finding, Fsck, Source, State
@@ -87,7 +88,10 @@ class Repair:
         return meta is not None and self._fsck.take(sha, {part: seen[part] for part in surplus(meta, seen)})
 
     def _leave_away(self, finding: Finding) -> None:
-        """What nobody needs, and nobody is bringing just now, is litter."""
+        """What nobody needs, and nobody is bringing just now, is litter. What a list in the store names may be on its way
+        there for days: from a clone whose push was broken off, or is still sending what comes before the meta."""
+        if finding.sha in published.kept_in(self._own.root):
+            return
         seen = parts(self._own, finding.sha)
         if all(self._now - found.st_ctime > _GRACE for found in seen.values()):
             finding.set_aside = self._fsck.take(finding.sha, seen)

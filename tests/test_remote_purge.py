@@ -54,7 +54,7 @@ def purge(work: Work, *args: str, code: int = 0) -> dict:
     """A purge of the remote store with a grace time of two days; returns what --json says: a group -> its binaries."""
     done = work.run("gitlob-purge", "--remote-store", "--grace", "2d", "--json", *args, code=code)
     said = json.loads(done.stdout)
-    assert said.keys() == {"lists", "moved", "restored", "emptied", "named", "young"}
+    assert said.keys() == {"lists", "clones", "moved", "restored", "emptied", "named", "young"}
     return said
 
 
@@ -140,7 +140,10 @@ def test_a_dry_run_changes_nothing_at_the_remote(place: Place, two: tuple[Work, 
     before = everything(place.folder)
     would = purge(two[1], "-n")
     assert everything(place.folder) == before
-    assert would == purge(two[1]), "and it says what then comes to be"
+    done = purge(two[1])
+    for said in (would, done):
+        assert all(clone.pop("age") < 600 for clone in said["clones"])
+    assert would == done, "and it says what then comes to be"
     assert [would[name]["count"] for name in ("moved", "restored", "emptied")] == [1, 1, 1]
 
 
@@ -250,6 +253,154 @@ def test_what_is_behind_a_link_is_left_alone(on_a_path: tuple[Work, Path], tmp_p
     before = everything(tmp_path / "elsewhere")
     assert purge(work)["moved"]["count"] == 0
     assert everything(tmp_path / "elsewhere") == before
+
+
+def test_a_dry_run_goes_by_what_this_clone_needs_now(place: Place, two: tuple[Work, Work]) -> None:
+    """Its list there may be older: what only that names goes, and what is committed since and was not pushed stays."""
+    one, _ = two
+    commit(one, {"new.bin": OLD})
+    one.git("update-ref", "-d", "refs/heads/main")
+    commit(one, {"old.bin": OLD})
+    would = purge(one, "-n")
+    assert would["moved"]["binaries"] == [sha_of(ONE)]
+    assert would["named"]["binaries"] == sorted([sha_of(TWO), sha_of(OLD)])
+    done = purge(one)
+    assert {key: would[key] for key in ("lists", "moved", "named", "young", "restored", "emptied")} == {
+        key: done[key] for key in ("lists", "moved", "named", "young", "restored", "emptied")
+    }
+
+
+def test_without_grace_it_is_gone_in_the_same_run(place: Place, two: tuple[Work, Work]) -> None:
+    would = purge(two[0], "--grace", "0", "-n")
+    said = purge(two[0], "--grace", "0")
+    assert said["emptied"] == would["emptied"]
+    assert said["emptied"]["binaries"] == sorted([sha_of(OLD), sha_of(YOUNG)])
+    assert said["moved"]["count"] == would["moved"]["count"] == 0
+    assert check(place.folder) == {sha_of(ONE), sha_of(TWO)}
+    assert not list((place.folder / "gitlob" / "trash").iterdir())
+
+
+def meanwhile(work: Work, tmp_path: Path, when: str, script: str) -> dict:
+    """A purge without grace, in which `script` is run each time after rsync was called with an option like `when`."""
+    shim = tmp_path / "shim" / "rsync"
+    shim.parent.mkdir()
+    shim.write_text(
+        f'#!/bin/sh\n{shutil.which("rsync")} "$@"; code=$?\ncase "$*" in *{when}*) {script};; esac\nexit $code\n'
+    )
+    shim.chmod(0o755)
+    done = work.run(
+        "gitlob-purge", "--remote-store", "--grace", "0", "--json",
+        env={"PATH": f"{shim.parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    said: dict = json.loads(done.stdout)
+    return said
+
+
+def test_without_grace_a_list_that_comes_meanwhile_counts(on_a_path: tuple[Work, Path], tmp_path: Path) -> None:
+    """Its clone had found there what was just moved."""
+    work, store = on_a_path
+    for at in lists(store):
+        if str(work.path).encode() not in at.read_bytes():
+            text = at.read_text().replace("end 1", f"{sha_of(OLD)}\nend 2")
+    (tmp_path / "list").write_text(text)
+    said = meanwhile(work, tmp_path, "--backup-dir=", f'cp "{tmp_path}/list" "{store}/gitlob/lists/{"ab" * 12}"')
+    assert said["restored"]["binaries"] == [sha_of(OLD)]
+    assert check(store) == {sha_of(ONE), sha_of(TWO), sha_of(OLD)}
+
+
+def test_without_grace_what_others_move_meanwhile_stays_in_the_trash(
+    on_a_path: tuple[Work, Path], tmp_path: Path
+) -> None:
+    """Another purge may have to bring it back: the lists were not read since."""
+    work, store = on_a_path
+    others = store / "gitlob" / "trash" / LONG_AGO
+    strew(others, b"looked at", 9)
+    put(tmp_path / "of another purge", b"just moved")
+    script = f'cp -R "{tmp_path}/of another purge/." "{others}"'
+    said = meanwhile(work, tmp_path, "/gitlob/trash/'**'", script)
+    assert sha_of(b"looked at") in said["emptied"]["binaries"]
+    assert sha_of(b"just moved") not in said["emptied"]["binaries"]
+    assert trash(store) == {LONG_AGO: {sha_of(b"just moved")}}
+
+
+def other_list(work: Work, store: Path) -> Path:
+    (at,) = (at for at in lists(store) if str(work.path).encode() not in at.read_bytes())
+    return at
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_list_is_forgotten(place: Place, two: tuple[Work, Work], damaged: bool) -> None:
+    one, other = two
+    at = other_list(one, place.folder)
+    then = time.time() - 3 * DAY
+    os.utime(at, (then, then))
+    shown = purge(one, "-n")["clones"]
+    assert [(clone["own"], clone["count"]) for clone in shown] == [(False, 1), (True, 1)], "the oldest comes first"
+    assert shown[0]["name"] == at.name
+    assert shown[0]["place"].endswith(f":{other.path}/.git")
+    assert 3 * DAY <= shown[0]["age"] < 4 * DAY
+    if damaged:
+        at.write_bytes(b"torn")
+    before = everything(place.folder)
+    would = purge(one, "--forget-list", at.name, "-n")
+    assert everything(place.folder) == before
+    done = purge(one, "--forget-list", at.name)
+    assert would["lists"] == done["lists"] == 1
+    assert would["clones"][0]["forgotten"] and done["clones"][0]["forgotten"]
+    assert would["moved"] == done["moved"]
+    assert done["moved"]["binaries"] == sorted([sha_of(OLD), sha_of(TWO)])
+    assert [at.name for at in lists(place.folder)] == [done["clones"][1]["name"]]
+    assert list((place.folder / "gitlob" / "trash").glob(f"*/gitlob/lists/{at.name}")), "it is in the trash"
+
+
+def test_the_lists_are_told_with_their_age(on_a_path: tuple[Work, Path]) -> None:
+    work, store = on_a_path
+    at = other_list(work, store)
+    then = time.time() - 50 * 3600
+    os.utime(at, (then, then))
+    for args, forgets in ((("-n",), ("1 binary; ", "would be written now")), ((), ("1 binary; ", "was written now"))):
+        said = work.run("gitlob-purge", "--remote-store", "--grace", "2d", *args).stderr.splitlines()
+        assert [line for line in said if f"  {at.name} " in line and "its list is 2 days old" in line]
+        assert [line for line in said if str(work.path) in line and all(word in line for word in forgets)]
+
+
+def test_a_list_that_is_not_there_is_not_forgotten(on_a_path: tuple[Work, Path]) -> None:
+    work, store = on_a_path
+    (own,) = {at.name for at in lists(store)} - {other_list(work, store).name}
+    before = everything(store)
+    for name in ("", "0" * 24, own, f"../{own}", "*"):
+        done = work.run("gitlob-purge", "--remote-store", "--forget-list", name, code=2)
+        (line,) = done.stderr.splitlines()
+        assert "the list " in line and " -n names the lists there" in line
+    assert everything(store) == before
+    assert "--forget-list goes with --remote-store" in work.run("gitlob-purge", "--forget-list", own, code=2).stderr
+
+
+def test_parts_that_a_lost_clone_sent_are_swept(place: Place, two: tuple[Work, Work]) -> None:
+    """With their folders, once they are older than the grace time; those of a push that may go on stay."""
+    (its_list, _) = lists(place.folder)
+    left = []
+    for at, client, days in (
+        (chunk(place.folder, ONE), "0123456789ab", 3.0),
+        (chunk(place.folder, ONE), "ba9876543210", 1.5),
+        (its_list, "0123456789ab", 3.0),
+        (chunk(place.folder, OLD), "0123456789ab", 3.0),
+    ):
+        part = at.parent / f".rsync-partial-{client}" / at.name
+        part.parent.mkdir()
+        part.write_bytes(b"cut o")
+        os.utime(part, (time.time() - days * DAY,) * 2)
+        left += [part] if days < 2 else []
+    before = everything(place.folder)
+    purge(two[0], "-n")
+    assert everything(place.folder) == before
+    purge(two[0])
+    folders = [at for at in place.folder.rglob(".rsync-partial-*") if "trash" not in at.parts]
+    assert folders == [part.parent for part in left] and all(part.exists() for part in left)
+    stamped(place.folder, LONG_AGO)
+    purge(two[0])
+    assert not (place.folder / "gitlob" / "trash" / LONG_AGO).exists()
+    assert check(place.folder) == {sha_of(ONE), sha_of(TWO), sha_of(YOUNG)}
 
 
 def test_what_is_pushed_anew_meanwhile_stays(on_a_path: tuple[Work, Path], tmp_path: Path) -> None:

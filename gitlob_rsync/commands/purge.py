@@ -30,6 +30,7 @@ examples:
   gitlob-purge --window 90d        keep what the states of the last 90 days need
   gitlob-purge --unreferenced      only what no commit, index or stash needs
   gitlob-purge --remote-store      at the remote: what no clone says it needs goes into a trash folder there
+  gitlob-purge --remote-store --forget-list NAME     the same, and a clone that is no more counts no longer
 
 """
 
@@ -56,6 +57,9 @@ def make_parser() -> Parser:
         "--remote-store", action="store_true",
         help="clean the remote's store instead: what no clone's list names goes into its trash",
     )  # fmt: skip
+    parser.add_argument(
+        "--forget-list", metavar="NAME", help="with --remote-store: the list of a clone that is no more goes first"
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would go, and why; delete nothing")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     add_timeout(parser)
@@ -74,6 +78,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         for option in ("window", "unreferenced", "no_verify_remote"):
             if getattr(given, option):
                 parser.error(f"--{option.replace('_', '-')} does not go with --remote-store")
+    elif given.forget_list is not None:
+        parser.error("--forget-list goes with --remote-store")
     for option in ("window", "grace"):
         said = getattr(given, option)
         if said not in (None, CONFIGURED) and not age.is_age(said):

@@ -4,9 +4,9 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 
-from gitlob_rsync import git, remote_purge
+from gitlob_rsync import age, git, remote_purge
 from gitlob_rsync.commands.common import text
 from gitlob_rsync.config import Remote, Settings
 from gitlob_rsync.connection import Connection
@@ -15,7 +15,7 @@ from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
 from gitlob_rsync.purge import Reason, Verdict
-from gitlob_rsync.remote_purge import RemotePurge
+from gitlob_rsync.remote_purge import Clone, RemotePurge
 from gitlob_rsync.stores import Stores
 
 
@@ -96,26 +96,44 @@ def purge_remote(
     """Clean a remote store and say what became of it."""
     with Connection(repo, stores, settings, remote, meter) as connection:
         done = remote_purge.purge(
-            repo, stores.own, connection.session, remote, grace, lock_wait=settings.lock_wait, dry_run=given.dry_run
-        )
-    groups = {one.name: getattr(done, one.name) for one in fields(RemotePurge) if one.name != "lists"}
+            repo, stores.own, connection.session, remote, grace,
+            lock_wait=settings.lock_wait, forget=given.forget_list, dry_run=given.dry_run,
+        )  # fmt: skip
+    groups = {one.name: getattr(done, one.name) for one in fields(RemotePurge) if one.name != "clones"}
+    counted = sum(not clone.forgotten for clone in done.clones)
     if given.json:
         said = {
             key: {"count": len(group), "bytes": sum(group.values()), "binaries": sorted(group)}
             for key, group in groups.items()
         }
-        json.dump({"lists": done.lists, **said}, sys.stdout)
+        clones = [{**asdict(clone), "age": round(clone.age)} for clone in done.clones]
+        json.dump({"lists": counted, "clones": clones, **said}, sys.stdout)
         print()
         return ExitCode.DONE
     if (given.dry_run or given.verbose) and not given.quiet:
         for key, group in groups.items():
             for sha in sorted(group):
                 print(f"{_words(key, given.dry_run)}: {sha} {group[sha]}")
-    meter.say(f"{remote}: lists of {done.lists} clones say what is needed")
+    meter.say(f"{remote}: {counted} {'list says' if counted == 1 else 'lists say'} what clones need")
+    for clone in done.clones:
+        meter.say(f"  {_clone_line(clone, given.dry_run)}")
     for key, group in groups.items():
         if group:
             meter.say(f"  {_remote_count(group)}: {_words(key, given.dry_run)}")
     return ExitCode.DONE
+
+
+def _clone_line(clone: Clone, dry_run: bool) -> str:
+    """A list, how old it is, and whose."""
+    if clone.own:
+        what = "this clone's list " + ("would be written now" if dry_run else "was written now")
+    else:
+        what = f"its list is {age.text(clone.age)} old"
+    if clone.forgotten:
+        count = "would be forgotten" if dry_run else "forgotten"
+    else:
+        count = f"{clone.count} {'binary' if clone.count == 1 else 'binaries'}"
+    return printable(f"{clone.name or 'a new list'} {clone.place}: {count}; {what}")
 
 
 def _words(key: str, dry_run: bool) -> str:

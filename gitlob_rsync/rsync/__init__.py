@@ -11,9 +11,9 @@ What the flags (flags.py) are for was found out by experiment, with versions fro
 - --no-perms --chmod=ugo=rwX lets the umask of the receiving side rule; --fsync has what a push reports survive a crash.
 """
 
-from gitlob_rsync.rsync.flags import IDENTITY, local_version
+from gitlob_rsync.rsync.flags import ASIDE, IDENTITY, is_partial, local_version
 from gitlob_rsync.rsync.meaning import NotAStore
 from gitlob_rsync.rsync.reports import Item
 from gitlob_rsync.rsync.session import Options, Session
 
-__all__ = ["IDENTITY", "Item", "NotAStore", "Options", "Session", "local_version"]
+__all__ = ["ASIDE", "IDENTITY", "Item", "NotAStore", "Options", "Session", "is_partial", "local_version"]

@@ -63,6 +63,8 @@ def _known(version: tuple[int, ...], lacking: Iterable[str], *flags: str) -> lis
     return [flag for flag in flags if version >= _NOT_EVERYWHERE[flag] and flag not in lacking]
 
 
+_PARTIAL = ".rsync-partial-"
+"""The folder, beside its place, of a part of a file that was sent, and its beginning: the client's name follows."""
 _FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-h", FORMAT)
 _PLAIN = ("--no-perms", "--chmod=ugo=rwX")
 """The umask of the receiving side rules."""
@@ -114,7 +116,7 @@ def send_args(
     durable = ["--fsync"] if fsync else []
     # nothing in a store is larger than a chunk
     which = ["--ignore-times"] if anew else [f"--max-size={CHUNK}", "--size-only"]
-    return [*_FILES, *permissions(root), _RESUMES, *which, "--info=progress2", f"--partial-dir=.rsync-partial-{client}",
+    return [*_FILES, *permissions(root), _RESUMES, *which, "--info=progress2", f"--partial-dir={_PARTIAL}{client}",
             *_known(version, lacking, "--mkpath", *durable)]  # fmt: skip
 
 
@@ -126,7 +128,9 @@ def list_args(left_over: bool = False) -> list[str]:
     hex3 = "[0-9a-f]" * 3
     kept = [f"/{hex3}/", f"/{hex3}/{hex3}/", f"/{hex3}/{hex3}/[0-9a-f]*_meta", f"/{hex3}/{hex3}/[0-9a-f]*_[0-9]*"]
     if left_over:
-        kept += [f"/{hex3}/{hex3}/.[0-9a-f]*.??????", f"/{ASIDE}/", f"/{ASIDE}/*/", f"/{ASIDE}/*/.[0-9a-f]*.??????"]
+        kept += [f"/{ASIDE}/", f"/{ASIDE}/*/"]
+        for folder in (f"{hex3}/{hex3}", f"{ASIDE}/*"):
+            kept += [f"/{folder}/.[0-9a-f]*.??????", f"/{folder}/{_PARTIAL}*/", f"/{folder}/{_PARTIAL}*/[0-9a-f]*"]
     return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
 
 
@@ -136,12 +140,21 @@ IDENTITY = "identity"
 """The file below ASIDE that says which store it is."""
 SHARED_ROOT = 0o2775
 """The permissions of the root of a store that the accounts of a group share, as `git init --shared=group` has it."""
-LEFT_OVER = re.compile(rf"(...)/(...)/\.\1\2[0-9a-f]{{34}}_(meta|\d+)\.\w{{6}}|{ASIDE}/[a-z]+/\.[0-9a-f]+\.\w{{6}}")
-"""What rsync calls a file that it still writes. Where it is killed, nobody comes back for it."""
+LEFT_OVER = re.compile(
+    r"(...)/(...)/(\.\1\2[0-9a-f]{34}_(meta|\d+)\.\w{6}|" + re.escape(_PARTIAL) + r"[^/]+/\1\2[0-9a-f]{34}_(meta|\d+))|"
+    rf"{ASIDE}/[a-z]+/(\.[0-9a-f]+\.\w{{6}}|{re.escape(_PARTIAL)}[^/]+/[0-9a-f]+)"
+)
+"""What rsync calls a file that it still writes, and one that it came to write a part of (--partial-dir). Where it is killed,
+nobody comes back for the one, and for the other only the clone that sent it."""
 
 
-def aside_args(folder: str) -> list[str]:
-    kept = [f"/{ASIDE}/", *(f"/{ASIDE}/{folder}/" for folder in _above(folder)), f"/{ASIDE}/{folder}/**"]
+def is_partial(name: str) -> bool:
+    """Whether a file that was left over is a part of one, in a folder for such parts."""
+    return f"/{_PARTIAL}" in name
+
+
+def aside_args(folder: str, file: str = "**") -> list[str]:
+    kept = [f"/{ASIDE}/", *(f"/{ASIDE}/{folder}/" for folder in _above(folder)), f"/{ASIDE}/{folder}/{file}"]
     return ["--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
 
 
@@ -168,16 +181,15 @@ def _above(folder: str) -> list[str]:
     return ["/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
-def move_args(into: str) -> list[str]:
-    # rsync >= 3.1.0 at both ends
-    return ["--files-from=-", "--from0", "--no-perms", "--chmod=ugo=rwX", "--delete-missing-args", "--backup",
-            f"--backup-dir={into}"]  # fmt: skip
-
-
 def delete_args() -> list[str]:
     # rsync >= 3.1.0 at both ends
-    return ["--files-from=-", "--from0", "--no-implied-dirs", "--delete-missing-args"]
+    return ["--files-from=-", "--from0", "--no-perms", "--chmod=ugo=rwX", "--delete-missing-args"]
+
+
+def move_args(into: str) -> list[str]:
+    return [*delete_args(), "--backup", f"--backup-dir={into}"]
 
 
 def empty_args(folder: str) -> list[str]:
-    return ["--recursive", "--delete", f"--include=/{folder}/***", "--exclude=*"]
+    """Delete a folder, and those below it, as far as no file is in them. (P protects, R does not: rsync(1).)"""
+    return ["--recursive", "--delete", f"--filter=R /{folder}/", f"--filter=R /{folder}/**/", "--filter=P *"]

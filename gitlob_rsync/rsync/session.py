@@ -265,11 +265,7 @@ class Session:
         """See whether this account may write to the store, by a small file that goes at once. Raises as send."""
         name = f"probe-{self._options.client}"
         self.publish(name, b"")
-        source = tempfile.mkdtemp(dir=self._scratch)
-        Path(source, flags.ASIDE).mkdir()
-        ended = self._run(flags.delete_args, source + "/", self._root(), [f"{flags.ASIDE}/{name}"])
-        if ended.code not in (0, 24):
-            raise self._failure(ended)
+        self.delete([name])
 
     def aside(self, folder: str) -> list[Item]:
         """The files of a folder below ASIDE at the remote, by their names in it; none where there is no such folder."""
@@ -278,10 +274,10 @@ class Session:
         found = self._list(lambda: ["--dry-run", *args])
         return [replace(item, name=item.name.removeprefix(prefix)) for item in found if item.name.startswith(prefix)]
 
-    def fetch_aside(self, folder: str) -> dict[str, bytes]:
-        """The same with their contents: for small files."""
+    def fetch_aside(self, folder: str, file: str = "**") -> dict[str, bytes]:
+        """The same with their contents, or one of them: for small files."""
         into = tempfile.mkdtemp(dir=self._scratch)
-        ended = self._run(lambda: flags.aside_args(folder), self._root(), into + "/", (), steady=True)
+        ended = self._run(lambda: flags.aside_args(folder, file), self._root(), into + "/", (), steady=True)
         if ended.code not in (0, 24):
             raise self._failure(ended)
         top = Path(into, flags.ASIDE, folder)
@@ -308,23 +304,37 @@ class Session:
                 self._move(below, self._root(f"{source}{first}/"), f"/{first}")
 
     def _move(self, names: Collection[str], target: str, into: str) -> None:
-        """Have rsync delete files at the remote, with backups elsewhere: it renames. They are those that the source does
-        not have, folders of ours without a file: a receiver of version 3.1.3 wants the folders of all names there, and
-        3.2.7 with Debian's patches, or 3.4.3, takes no missing file behind a folder. It says so before anything is moved."""
+        """Have rsync delete files at the remote, with backups elsewhere: it renames."""
+        self._delete(names, target, lambda: flags.move_args(into))
+
+    def delete(self, names: Collection[str], folder: str = "") -> None:
+        """Delete files of a folder below ASIDE at the remote, by their names in it. Raises as send."""
+        below = f"{flags.ASIDE}/{folder}/" if folder else f"{flags.ASIDE}/"
+        self._check_folders([below + file for file in names])
+        self._delete(names, self._root(below), flags.delete_args)
+
+    def delete_empty(self, folders: Collection[str]) -> None:
+        """Delete folders at the remote, but those in which something is. Raises as send."""
+        self._check_folders([f"{folder}/." for folder in folders])
+        self._delete(folders, self._root(), flags.delete_args)
+
+    def _delete(self, names: Collection[str], target: str, args: Callable[[], list[str]]) -> None:
+        """Delete files that the source does not have: folders of ours without a file. A receiver of version 3.1.3 wants the
+        folders of all names there; 3.2.7 with Debian's patches, or 3.4.3, takes no missing file behind a folder, and says
+        so before it does anything."""
         for folders in (sorted({os.path.dirname(file) for file in names}), []):
             source = tempfile.mkdtemp(dir=self._scratch)
             for folder in folders:
                 Path(source, folder).mkdir(parents=True, exist_ok=True)
-            ended = self._run(
-                lambda: flags.move_args(into), f"{source}/", target, sorted(names), umask=self._remote_umask()
-            )
+            ended = self._run(args, f"{source}/", target, sorted(names), umask=self._remote_umask())
             if ended.code != 2 or "invalid file mode" not in ended.stderr:
                 break
         if ended.code not in (0, 24):
             raise self._failure(ended)
 
-    def empty(self, trash: str) -> None:
-        """Delete a folder below ASIDE at the remote, with all that is in it."""
+    def empty(self, trash: str, names: Collection[str]) -> None:
+        """Delete these files of a folder below ASIDE at the remote, and the folder, if nothing else came into it."""
+        self.delete(names, trash)
         source = tempfile.mkdtemp(dir=self._scratch)
         above, _, last = f"{flags.ASIDE}/{trash}".rpartition("/")
         ended = self._run(lambda: flags.empty_args(last), source + "/", self._root(f"{above}/"), ())

@@ -662,7 +662,7 @@ def test_a_list_is_whole_or_refused(
     """A purge goes by it: what is cut off must not pass for a list of fewer binaries."""
     home = f"{tmp_path_factory.getbasetemp()}/\n\udcff.git"
     repo = git.Repo(home, home, None, home, "sha1", False, {})
-    whole = published.encode(repo, {Sha(sha) for sha in shas})
+    whole = published.encode({Sha(sha) for sha in shas}, "0" * 24, published.place_of(repo), "0" * 16)
     assert published.decode(whole, name) == shas
     for torn in (whole[:cut], whole[cut:], whole[:cut] + whole[cut + 41 :], whole + whole[-1:], whole + b"x"):
         try:
