@@ -760,6 +760,27 @@ def test_what_is_incomplete_and_needed_by_nobody_goes_when_it_is_old(
     assert said(three)["missing"] == []
 
 
+def test_what_another_clone_sent_a_part_of_stays_however_old(
+    three: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a store that others push to, what their lists name may still be on its way: a push sends the meta last."""
+    other = repository(tmp_path / "other", three.content, {"x.bin": b"another's"})
+    other.sync("--push")
+    chunk(three.content, b"another's").write_bytes(b"begun")
+    meta(three.content, b"another's").unlink()
+    job = make(three, monkeypatch)
+    job.judge(job.look())
+    repair.Repair(job, UsageError("none"), now=time.time() + 3700).run()
+    assert len(job.report.remaining) == 1 and not job.report.failures
+    assert chunk(three.content, b"another's").read_bytes() == b"begun"
+    (at,) = (three.content / "gitlob" / "lists").iterdir()
+    at.write_bytes(b"torn")
+    job = make(three, monkeypatch)
+    job.judge(job.look())
+    repair.Repair(job, UsageError("none"), now=time.time() + 3700).run()
+    assert chunk(three.content, b"another's").read_bytes() == b"begun"
+
+
 # The shared store
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from tests.conftest import Sshd, Work, clone, free_port, init
 from tests.gitclient import GitClient, content, lines
 from tests.handmade import check, drop, files_of, placeholder, put, sha_of, shas_in
 from tests.test_selection import WORDS, ago, lob
-from tests.test_transfer import runs
+from tests.test_transfer import repository, runs
 
 assert runs
 
@@ -1142,3 +1143,127 @@ def test_a_file_system_without_locks(repo: Work, tmp_path: Path) -> None:
     assert words_in(repo.content) == {"old", "before", "now"}
     assert run("--grace", "1h").returncode == 0
     assert words_in(repo.content) == {"before", "now"}
+
+
+# A store that others push to
+
+
+def other_clone(folder: Path, store: Path, word: str) -> Work:
+    """Another clone, which says in a store that it needs a binary of it."""
+    other = repository(folder, store, {"x.bin": word.encode()})
+    other.sync("--push")
+    WORDS[sha_of(word.encode())] = word
+    age(store, 3, word)
+    return other
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("args", [[], ["--unreferenced"], ["--no-verify-remote"], ["--grace", "0"]], ids=" ".join)
+def test_what_a_list_in_the_store_names_is_kept(repo: Work, tmp_path: Path, args: list[str], linked: bool) -> None:
+    """Be it that others push to this repository's store, or that it is a link to that of others."""
+    hold(repo.content, "nobody's")
+    if linked:
+        repo.content.rename(tmp_path / "team")
+        repo.content.symlink_to(tmp_path / "team")
+    other_clone(tmp_path / "other", repo.content, "another's")
+    other_clone(tmp_path / "third", repo.content, "old")
+    would = told(repo, "-n", *args)
+    assert would == told(repo, *args)
+    assert would == {
+        "old": "listed", "another's": "listed", "nobody's": "unreferenced", "before": "window", "now": "window",
+    }  # fmt: skip
+    assert words_in(repo.content) == {"old", "another's", "before", "now"}
+    in_trash = [check(at) for at in (repo.content / "gitlob" / "trash").iterdir()]
+    assert in_trash == ([] if args[-1:] == ["0"] else [{sha_of(b"nobody's")}])
+
+
+def test_what_is_said_of_a_store_of_others(repo: Work, tmp_path: Path) -> None:
+    other_clone(tmp_path / "other", repo.content, "another's")
+    done = repo.run("gitlob-purge", "-v")
+    assert "kept {} ".format(sha_of(b"another's")) in done.stdout
+    assert "a clone that uses this store needs it, as its list there says" in done.stdout
+    assert "lies in its trash for the grace time" in done.stderr
+
+
+def test_the_trash_of_a_store_of_others_is_emptied(repo: Work, tmp_path: Path) -> None:
+    other_clone(tmp_path / "other", repo.content, "another's")
+    told(repo)
+    (at,) = (repo.content / "gitlob" / "trash").iterdir()
+    assert check(at) == {sha_of(b"old")}
+    told(repo)
+    assert at.exists()
+    at.rename(at.with_name("20200102T030405Z"))
+    told(repo)
+    assert not list((repo.content / "gitlob" / "trash").iterdir())
+
+
+def test_a_list_that_comes_while_a_purge_is_at_work(repo: Work, tmp_path: Path) -> None:
+    """Whoever pushes knows none of our locks, and found there what was just moved."""
+    other = other_clone(tmp_path / "other", repo.content, "another's")
+    (at,) = (repo.content / "gitlob" / "lists").iterdir()
+    new = at.read_text().replace("end 1", f"{sha_of(b'old')}\nend 2")
+    (tmp_path / "new").write_text(new)
+    script = f'"$REAL" "$@"; code=$?; case "$*" in *--backup-dir=*) cp "{tmp_path}/new" "{at}";; esac; exit $code'
+    done = repo.run("gitlob-purge", "--json", env=shim(tmp_path / "shim", "rsync", script))
+    reasons = {one["sha"]: one["reason"] for one in json.loads(done.stdout)["binaries"]}
+    assert reasons[sha_of(b"old")] == "listed"
+    assert words_in(repo.content) == {"old", "before", "now", "another's"}
+    assert other
+
+
+@pytest.mark.parametrize("how", ["cut off", "no list", "no folder", "unreadable"])
+@pytest.mark.parametrize("args", [[], ["-n"]], ids=["", "-n"])
+def test_nothing_goes_where_the_lists_are_in_doubt(repo: Work, tmp_path: Path, how: str, args: list[str]) -> None:
+    other_clone(tmp_path / "other", repo.content, "another's")
+    (at,) = (repo.content / "gitlob" / "lists").iterdir()
+    if how == "cut off":
+        at.write_bytes(at.read_bytes()[:-3])
+    else:
+        at.unlink()
+    if how == "no folder":
+        at.parent.rmdir()
+    if how == "unreadable":
+        at.mkdir()
+    assert re.search("is damaged|no clone says|Is a directory", unharmed(repo, *args, code=1))
+
+
+def test_the_store_of_another_repository_is_left_to_it(repo: Work, tmp_path: Path) -> None:
+    """What that one needs it says nowhere."""
+    bare = init(tmp_path / "check.git", "--bare", attributes="")
+    bare.content.parent.mkdir(exist_ok=True)
+    bare.content.symlink_to(repo.content)
+    assert f"leads to the store of the repository {repo.path}/.git (run gitlob-purge there)" in unharmed(bare, code=1)
+    bare.content.unlink()
+    bare.content.parent.rmdir()
+    bare.content.parent.symlink_to(repo.content.parent)
+    assert "leads to the store of the repository" in unharmed(bare, code=1)
+    other_clone(tmp_path / "other", repo.content, "another's")
+    assert "leads to the store of the repository" in unharmed(bare, "-n", code=1)
+
+
+def test_a_link_to_a_store_of_which_nothing_is_needed_here(repo: Work, store: Path, tmp_path: Path) -> None:
+    """Clones of older versions, and of git-lob, publish no list."""
+    bare = init(tmp_path / "check.git", "--bare", attributes="")
+    bare.content.parent.mkdir(exist_ok=True)
+    bare.content.symlink_to(store)
+    line = unharmed(bare, code=1)
+    assert f"is a link to {store}" in line and "gitlob-sync --push" in line
+    repo.content.rename(tmp_path / "disk")
+    repo.content.symlink_to(tmp_path / "disk")
+    assert told(repo) == {"old": "old", "before": "window", "now": "window"}, "its own store on another disk"
+
+
+def test_the_store_of_a_remote_of_ours_in_the_place_of_our_own(repo: Work, store: Path) -> None:
+    shutil.rmtree(repo.content)
+    repo.content.symlink_to(store)
+    assert "is the store of a remote too, and no clone says there what it needs" in unharmed(repo, code=1)
+    repo.sync("--push")
+    assert told(repo) == {"old": "listed", "before": "window", "now": "window"}
+
+
+def test_a_shared_store_that_others_push_to_loses_nothing(repo: Work, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    share(repo, shared, "old", "before", "now")
+    other_clone(tmp_path / "other", shared, "another's")
+    assert told(repo)["old"] == "old"
+    assert words_in(shared) == {"old", "before", "now", "another's"}
