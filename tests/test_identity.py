@@ -340,6 +340,27 @@ def test_a_root_for_a_group_gives_content_for_it(tmp_path: Path, place: Place, m
 
 
 @KINDS
+def test_the_trash_of_a_root_for_a_group_is_for_it_too(tmp_path: Path, place: Place) -> None:
+    place.folder.mkdir(parents=True, exist_ok=True)
+    place.folder.chmod(0o2775)
+    work = repository(tmp_path / "work", place.location, {"a.bin": b"a"})
+    work.sync("--push")
+    put(place.folder, b"old")
+    top = place.folder / sha_of(b"old")[:3]
+    for at in (top, *top.rglob("*")):
+        at.chmod(0o2775 if at.is_dir() else 0o664)
+        os.utime(at, (1, 1))
+    old = os.umask(0o022)
+    try:
+        work.run("gitlob-purge", "--remote-store", "--grace", "1d")
+    finally:
+        os.umask(old)
+    folders = [at for at in (place.folder / "gitlob").rglob("*") if at.is_dir()]
+    assert len(folders) == 5, "lists, trash, one of today, and two of the binary"
+    assert {stat.S_IMODE(at.stat().st_mode) for at in folders} == {0o2775}
+
+
+@KINDS
 def test_a_shared_store_is_made_for_its_group(tmp_path: Path, place: Place) -> None:
     work = repository(tmp_path / "work", None, {"a.bin": b"a"})
     work.run("gitlob-setup", "-q", "origin", place.location, "--shared=group")

@@ -285,8 +285,19 @@ class Session:
 
     def discard(self, names: Collection[str], trash: str) -> None:
         """Move files of the remote store into a folder below ASIDE there, under the names that they had. Raises as send."""
-        self._check_folders([*names, f"{flags.ASIDE}/{trash}/."])
-        self._move(names, self._root(), f"{flags.ASIDE}/{trash}")
+        into = f"{flags.ASIDE}/{trash}"
+        self._check_folders([*names, f"{into}/."])
+        if flags.is_shared(self._mode):
+            self._make_folders(into)  # which rsync would make for the one account that it is now
+        self._move(names, self._root(), into)
+
+    def _make_folders(self, path: str) -> None:
+        """Make folders below the store's root, with permissions by those of the root. Raises as send."""
+        source = tempfile.mkdtemp(dir=self._scratch)
+        os.makedirs(os.path.join(source, path))
+        ended = self._run(lambda: ["--recursive", *flags.permissions(self._mode)], source + "/", self._root(), ())
+        if ended.code and not lacks_modes_alone(ended):
+            raise self._failure(ended)
 
     def bring_back(self, names: Collection[str], trash: str) -> None:
         """Move files from a folder below ASIDE at the remote into the store there. Raises as send."""
