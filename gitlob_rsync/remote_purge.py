@@ -176,6 +176,8 @@ def _clean(
         trash[stamp] = {item.name: item for items in going.values() for item in items}
     elif trash:
         named |= needed()
+        # not what was seen before the trash was: another purge may have moved it there in between
+        kept = {item.name for item in session.listing()}
     restored = _restore(session, trash, named, kept, dry_run=dry_run)
     emptied: dict[Sha, int] = {}
     done = {date for date in trash if _age(date, now) >= grace}

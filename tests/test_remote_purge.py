@@ -281,11 +281,12 @@ def test_without_grace_it_is_gone_in_the_same_run(place: Place, two: tuple[Work,
 
 
 def meanwhile(work: Work, tmp_path: Path, when: str, script: str) -> dict:
-    """A purge without grace, in which `script` is run each time after rsync was called with an option like `when`."""
+    """A purge without grace, in which `script` is run once, after rsync was called with an option like `when`."""
     shim = tmp_path / "shim" / "rsync"
     shim.parent.mkdir()
     shim.write_text(
-        f'#!/bin/sh\n{shutil.which("rsync")} "$@"; code=$?\ncase "$*" in *{when}*) {script};; esac\nexit $code\n'
+        f'#!/bin/sh\n{shutil.which("rsync")} "$@"; code=$?\n'
+        f'case "$*" in *{when}*) mkdir "{shim}.done" 2>/dev/null && {{ {script}; }};; esac\nexit $code\n'
     )
     shim.chmod(0o755)
     done = work.run(
@@ -321,6 +322,23 @@ def test_without_grace_what_others_move_meanwhile_stays_in_the_trash(
     assert sha_of(b"looked at") in said["emptied"]["binaries"]
     assert sha_of(b"just moved") not in said["emptied"]["binaries"]
     assert trash(store) == {LONG_AGO: {sha_of(b"just moved")}}
+
+
+def test_without_grace_what_others_move_meanwhile_and_is_needed_is_brought_back(
+    on_a_path: tuple[Work, Path], tmp_path: Path
+) -> None:
+    """Though it was in the store when that was looked at."""
+    work, store = on_a_path
+    for content in (OLD, YOUNG):
+        for name in files_of(content):
+            (store / name).unlink()
+    script = f'mkdir -p "{store}/gitlob/trash/{LONG_AGO}"'
+    for name in files_of(ONE):
+        at = store / "gitlob" / "trash" / LONG_AGO / name
+        script += f'; mkdir -p "{at.parent}"; mv "{store / name}" "{at}" 2>/dev/null'
+    said = meanwhile(work, tmp_path, "_meta", script)
+    assert said["restored"]["binaries"] == [sha_of(ONE)]
+    assert check(store) == {sha_of(ONE), sha_of(TWO)}
 
 
 def other_list(work: Work, store: Path) -> Path:
