@@ -271,7 +271,7 @@ def _unpushed(repo: Repo, scope: Unpushed) -> dict[str, str | None]:
 def _stashed(repo: Repo) -> dict[str, str | None]:
     """The commits of all stashes and their parents."""
     found: dict[str, str | None] = {}
-    if names := [*roots.stashes(repo), *roots.autostashes(repo)]:
+    if names := [*roots.stashes(repo), *roots.autostashes(repo).values()]:
         for line in repo.run("rev-list", "--no-walk=unsorted", "--parents", *names).decode().splitlines():
             commit, *parents = line.split()
             found[commit] = parents[0] if parents else None

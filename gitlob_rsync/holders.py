@@ -19,8 +19,8 @@ from gitlob_rsync.placeholder import Sha
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Paths of commits and of indexes; full names of refs, also HEAD and stash@{1}. A binary that only an index names has
-    no refs."""
+    """Paths of commits and of indexes; full names of refs, also HEAD and stash@{1}, and of files like rebase-merge/autostash
+    that name a commit. A binary that only an index names has no refs."""
 
     paths: list[bytes] = field(default_factory=list)
     refs: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ def find(repo: Repo, shas: Collection[Sha]) -> dict[Sha, Need]:
 
 def _tips(repo: Repo) -> dict[str, str]:
     """Where history starts, by name: the commits of refs, tags peeled, and those that no ref is at, of HEADs, of older
-    stashes, and of what a worktree keeps for itself."""
+    stashes, of what git put away by itself, and of what a worktree keeps for itself."""
     refs = os.fsdecode(repo.run("for-each-ref", "--format=%(refname)")).split("\n")[:-1]
     tips = {ref: commit for ref, commit in zip(refs, repo.resolve(refs), strict=True) if commit}
     private = roots.private_refs(repo)
@@ -59,6 +59,7 @@ def _tips(repo: Repo) -> dict[str, str]:
         *roots.heads(repo).items(),
         *zip(private, repo.resolve(list(private.values())), strict=True),
         *((f"stash@{{{number}}}", commit) for number, commit in enumerate(roots.stashes(repo))),
+        *roots.autostashes(repo).items(),
     ]
     seen = set(tips.values())
     for name, at in named:

@@ -83,26 +83,28 @@ def homes(repo: Repo) -> list[tuple[str, Repo]]:
     ]
 
 
-def autostashes(repo: Repo) -> list[str]:
-    """The commits that git put away by itself, and has not brought back; one that is lost is named, too."""
-    found = []
-    for _, home in homes(repo):
-        found += home.run("rev-parse", "-q", "--verify", _PUT_AWAY_REF, ok=(0, 1)).decode().split()
-        found += [commit for name in _PUT_AWAY for commit in _commits_in(os.path.join(home.git_dir, name))]
+def autostashes(repo: Repo) -> dict[str, str]:
+    """The commits that git put away by itself, and has not brought back, by name; one that is lost is named, too."""
+    found: dict[str, str] = {}
+    for prefix, home in homes(repo):
+        merge = home.run("rev-parse", "-q", "--verify", _PUT_AWAY_REF, ok=(0, 1)).decode().split()
+        found |= {f"{prefix}/{_PUT_AWAY_REF}": commit for commit in merge}
+        for name in _PUT_AWAY:
+            found |= {f"{prefix}/{name}": commit for commit in _commits_in(os.path.join(home.git_dir, name))}
     return found
 
 
 def unfinished(repo: Repo) -> list[str]:
     """The commits that only an operation knows which git has not finished, or just did: what it put away, what it merges,
-    and what it started from. One that is lost is left out, for git does not keep all of them. Raises ToolError for a
-    damaged ref."""
+    and what it started from; and the HEAD of each worktree, also of one that rev-list does not know, since its `gitdir` is
+    lost. A commit that is lost is left out, for git does not keep all of them. Raises ToolError for a damaged ref."""
     found = []
-    names = (_PUT_AWAY_REF, *_AT_WORK)
+    names = ("HEAD", _PUT_AWAY_REF, *_AT_WORK)
     for prefix, home in homes(repo):
         for name, commit in zip(names, home.resolve(names), strict=True):
             if commit:
                 found.append(commit)
-            elif os.path.lexists(os.path.join(home.git_dir, name)):
+            elif name != "HEAD" and os.path.lexists(os.path.join(home.git_dir, name)):
                 if not home.run("rev-parse", "-q", "--verify", name, ok=(0, 1)):
                     why = f"the ref {prefix}/{name} cannot be read: the repository is damaged"
                     raise ToolError(why, "git fsck says more")

@@ -62,6 +62,12 @@ def test_what_a_merge_put_away_is_kept(held: Work, where: str) -> None:
     at.git("merge", "-q", "--autostash", "side", code=1)
     assert at.read("b.bin") == b"b"
     assert purged(held)["put away"] == "stash"
+    prefix = "main-worktree" if where == "here" else "worktrees/linked"
+    chunk = next(held.content.rglob(f"{sha_of(b'put away')}_0"))
+    chunk.chmod(0o644)
+    chunk.write_bytes(b"spoiled!")
+    assert f"{prefix}/MERGE_AUTOSTASH" in held.run("gitlob-fsck", "-n", "--json", code=3).stdout
+    chunk.write_bytes(b"put away")
     at.git("merge", "--abort")
     assert at.read("b.bin") == b"put away"
 
@@ -207,13 +213,17 @@ def test_what_is_no_worktree_stops_nothing(held: Work) -> None:
 def test_a_damaged_worktree_is_one(held: Work, lost: str) -> None:
     """No purge passes over what it has staged: it is kept, or the purge ends."""
     at = linked(held)
+    for word in ("ours", "theirs"):
+        at.commit(b__bin=word)
+    at.git("reflog", "expire", "--expire=all", "--all")
     at.write("a.bin", "put away")
     at.git("add", "a.bin")
     (held.path / ".git/worktrees/linked" / lost).unlink()
     age(held.content, 300)
     done = held.run("gitlob-purge", "--unreferenced", "--grace", "0", code=None)
     assert done.returncode == (0 if lost == "gitdir" else 1)
-    assert list(held.content.rglob(f"{sha_of(b'put away')}_0"))
+    for word in (b"put away", b"ours", b"theirs"):
+        assert list(held.content.rglob(f"{sha_of(word)}_0"))
 
 
 # The number of processes
