@@ -18,6 +18,7 @@ from gitlob_rsync.rsync import flags
 from gitlob_rsync.rsync.meaning import (
     BrokenOff,
     Busy,
+    NotAStore,
     failure,
     gist,
     hung_up_on,
@@ -386,6 +387,7 @@ class Session:
             # a listing that always ends early tells the same again and again
             tries = 1 if len(items) > before else tries + 1
             error = failure(self.location, ended, worked=self._worked) if ended.code else None
+            self._worked |= isinstance(error, NotAStore)  # it answers, and has nothing yet
             again = isinstance(error, Busy) or (isinstance(error, BrokenOff) and self._worked)
             if not again or tries > self._options.retries:
                 return replace(ended, items=list(items.values()))
