@@ -67,8 +67,20 @@ def stashes(repo: Repo) -> list[str]:
         found += more
     if found:
         walked = repo.run("rev-list", "--walk-reflogs", "refs/stash").decode().split()
+        if found[-1] not in walked and _entries(repo, beyond=len(found)) == len(found) - 1:
+            found.pop()  # behind the last entry rev-parse gives what that one took the place of: a stash that was dropped
         found += [name for name in walked if name not in found]
     return found
+
+
+def _entries(repo: Repo, *, beyond: int) -> int | None:
+    """How many entries the log of the stashes has, as git says it when it is asked for one that is not there."""
+    try:
+        repo.run("rev-parse", f"refs/stash@{{{beyond}}}", "--")
+    except ToolError as error:
+        told = re.search(r"only has (\d+) entries", str(error))
+        return int(told[1]) if told else None
+    return None
 
 
 def homes(repo: Repo) -> list[tuple[str, Repo]]:

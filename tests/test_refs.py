@@ -148,6 +148,22 @@ def test_older_stashes_are_committed(ref_format: str, tmp_path: Path) -> None:
     assert committed(repo) == {"base"}
 
 
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_stash_that_was_dropped_is_not_committed(ref_format: str, tmp_path: Path, pruned: bool) -> None:
+    """Without --rewrite, and in a reftable with it, the log still names it as what the next one took the place of."""
+    assert ref_format
+    repo = make(tmp_path / "repo")
+    repo.commit(a__bin=lob("base"))
+    for word in ("dropped", "kept"):
+        repo.write("a.bin", lob(word))
+        repo.git("stash", "-q")
+    commit = repo.git("rev-parse", "stash@{1}").decode().strip()
+    repo.git("reflog", "delete", "refs/stash@{1}")
+    if pruned:
+        (repo.path / ".git/objects" / commit[:2] / commit[2:]).unlink()
+    assert committed(repo) == {"base", "kept"}
+
+
 @pytest.mark.parametrize("name", ["MERGE_AUTOSTASH", "refs/worktree/kept"])
 def test_a_lost_commit_of_another_worktree_ends_a_purge(held: Work, name: str) -> None:
     at = linked(held)

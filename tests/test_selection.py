@@ -348,8 +348,10 @@ def test_a_binary_at_many_paths_and_times_is_listed_once(repo: Work) -> None:
 # Stashes, the index, sparse checkouts
 
 
-def test_stashes_past_a_gap_in_their_log_are_committed(repo: Work) -> None:
+def test_stashes_past_a_gap_in_their_log_are_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """git rev-parse stash@{1} fails there, while git stash list goes on."""
+    monkeypatch.setenv("GIT_DEFAULT_REF_FORMAT", "files")
+    repo = make(tmp_path / "repo")
     repo.commit(a__bin=lob("base"))
     names = ("one", "two", "three", "four")
     for name in names:
