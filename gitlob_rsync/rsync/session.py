@@ -18,7 +18,6 @@ from gitlob_rsync.rsync import flags
 from gitlob_rsync.rsync.meaning import (
     BrokenOff,
     Busy,
-    NotAStore,
     failure,
     gist,
     hung_up_on,
@@ -383,11 +382,11 @@ class Session:
             ended = self._run_once(args, source, target, names, steady, umask, arrived)
             before = len(items)
             items |= {item.name: item for item in ended.items}
-            self._worked |= ended.moved > 0 or bool(ended.items) or ended.code in (0, 23, 24)
+            # 3 and 11: it answers, and has no such folder yet
+            self._worked |= ended.moved > 0 or bool(ended.items) or ended.code in (0, 3, 11, 23, 24)
             # a listing that always ends early tells the same again and again
             tries = 1 if len(items) > before else tries + 1
             error = failure(self.location, ended, worked=self._worked) if ended.code else None
-            self._worked |= isinstance(error, NotAStore)  # it answers, and has nothing yet
             again = isinstance(error, Busy) or (isinstance(error, BrokenOff) and self._worked)
             if not again or tries > self._options.retries:
                 return replace(ended, items=list(items.values()))
