@@ -79,7 +79,8 @@ class Ssh:
         """What ssh's configuration says for this host, key by key; nothing where this ssh does not tell (-G came with
         OpenSSH 6.8). It costs some milliseconds, and what a `Match exec` of the user's takes."""
         with suppress(ToolError, OSError):
-            argv = [*self._argv, "-G", *port, self._host]
+            # -N: without a command it would not say where it is to fork; so SessionType is none in any case, and reset
+            argv = [*self._argv, "-G", "-N", *port, self._host]
             said = process.run(argv, env=self.env, seconds=CONNECT_SECONDS).decode(errors="replace")
             pairs = (line.partition(" ") for line in said.splitlines())
             found = {key: value for key, _, value in pairs}
