@@ -323,7 +323,7 @@ def test_a_file_where_a_store_should_be(tmp_path: Path, request: pytest.FixtureR
     place.folder.parent.mkdir(parents=True)
     place.folder.write_text("precious")
     work = repository(tmp_path / "work", place.location, {"a.bin": b"abc"})
-    assert place.location in one_line(work.sync("--push", code=1))
+    assert place.location in one_line(work.sync("--push", code=2))
     shutil.rmtree(work.content)
     done = work.sync("--pull", code=None)
     assert place.location in one_line(done)
@@ -426,6 +426,7 @@ def test_a_folder_of_the_working_tree_that_may_not_be_written(tmp_path: Path, st
 def test_a_local_binary_that_may_not_be_read(tmp_path: Path, store: Path) -> None:
     work = repository(tmp_path / "work", store, {"a.bin": b"abc"})
     at = chunk(work.content, b"abc")
+    work.run("gitlob-setup", "-q", "origin", "--create")
     line = one_line(locked(at, 0, lambda: work.run(*UNPRIVILEGED, "gitlob-sync", "--push", code=1)))
     assert "Permission denied" in line and str(at) in line
     assert not store.exists() or not shas_in(store)
