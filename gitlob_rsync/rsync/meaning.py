@@ -53,6 +53,8 @@ def failure(location: Location, ended: Ended, into: str = "", *, worked: bool = 
     if not words.received and (error := _never_began(location, ended.code, words, worked)):
         return error
     code = ended.code
+    if code < 0:  # somebody killed it: nothing is wrong with what it was asked
+        return _broken(location, words)
     if code not in (*_WHOLE, 23, 24):
         # the far end may have said why it ended; what else was said is no reason why a line breaks
         code = next((told for told in words.codes if told in _WHOLE), code)

@@ -221,7 +221,8 @@ class Session:
         """Look at the store's root. What is sent later gets permissions by those of the root. Raises NotAStore where there
         is no such folder."""
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "root")
-        ended = self._run(flags.root_args, self._root(), into + "/", ())
+        # one folder is soon listed: who sends nothing but signs of life is given up
+        ended = self._run(flags.root_args, self._root(), into + "/", (), steady=True)
         if ended.code not in (0, 24):
             raise self._failure(ended)
         self._mode = ended.folders.get(".")
@@ -231,7 +232,7 @@ class Session:
     def has_content(self) -> bool:
         """Whether the store's root has what only a store has: a binary, or a list of what a clone needs."""
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "content")
-        ended = self._run(flags.content_args, self._root(), into + "/", ())
+        ended = self._run(flags.content_args, self._root(), into + "/", (), steady=True)
         if ended.code not in (0, 24):
             raise self._failure(ended)
         return any(name not in (".", flags.ASIDE) for name in ended.folders)

@@ -31,7 +31,8 @@ _CONSEQUENCE = re.compile(
     rf"\(see the rsync man|{_BROKEN_PIPE.pattern}"
 )
 _OF_THE_LINE = re.compile(
-    r"it sent nothing for |.*(?:io timeout after |connection unexpectedly closed|safe_read failed|failed to connect |"
+    r"it sent nothing for |.*(?:io timeout after |connection unexpectedly closed|safe_(?:read|write) failed|"
+    r"failed to connect |"
     r"(?:read|write) error: |getaddrinfo: |did not see server greeting|didn't get server startup line)"
 )
 _SSH = re.compile(

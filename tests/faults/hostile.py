@@ -116,6 +116,7 @@ def main() -> None:
     sys.stdout.buffer.flush()
     number()
     sys.stdout.buffer.write(struct.pack("<i", _SEED))
+    sys.stdout.buffer.flush()
     for kind, text in plan.messages:
         send(text.encode(), kind)
     if plan.then == "garbage":
@@ -124,7 +125,8 @@ def main() -> None:
         sys.exit(plan.code)
     while size := number():  # filter rules
         read(size)
-    names = b""
+    listing = not any("--files-from" in word for word in sys.argv)
+    names = b"\0\0" if listing else b""
     while not names.endswith(b"\0\0"):
         names += read(1)
     asked = [os.fsdecode(name) for name in names.split(b"\0") if name]
@@ -135,6 +137,8 @@ def main() -> None:
         time.sleep(0.1)
 
     entries = [dataclasses.replace(entry, name=sent_name(entry, asked)) for entry in plan.entries]
+    if listing:  # a look at the root of the store: there is nothing yet that says which it is
+        entries = [Entry(".", mode=stat.S_IFDIR | 0o755, exact=True)]
     known = {entry.name for entry in entries}
     for entry in list(entries):  # the folders above what was asked for are sent, too
         above = "" if entry.exact else entry.name.rpartition("/")[0]

@@ -576,11 +576,11 @@ def test_what_rsync_reports_is_read(lines: list[Any], ended: bool) -> None:
             seen.append(report)
         elif isinstance(report, tuple):
             kind, name, size, stamp = report
-            said += b"%s+++++++++|%d|%s|%s\n" % (kind, size, stamp.encode(), name)
+            said += b"%s+++++++++|%d|%s|rw-r--r--|%s\n" % (kind, size, stamp.encode(), name)
             items.append(reports.Item(name.decode(errors="replace"), size, stamp))
         else:
             said += report + b"\n"
-    said += b"" if ended else b">f+++++++++|1|2020/01/01-00:00:00|cut off"
+    said += b"" if ended else b">f+++++++++|1|2020/01/01-00:00:00|rw-r--r--|cut off"
     assert listen(said) == (items, seen, [item.name for item in items[:-1]])
 
 
@@ -591,22 +591,22 @@ def test_a_time_that_rsync_prints_is_read(stamp: str) -> None:
 
 REPORTS = st.lists(
     st.sampled_from(
-        [b">f+++++++++|3|2020/01/01-00:00:00|abc/def/x", b"<f.st......|12|9999/99/99-99:99:99|y", b"\r          1,234  10%", b"\r   99 100% x",
+        [b">f+++++++++|3|2020/01/01-00:00:00|rw-r--r--|abc/def/x", b"<f.st......|12|9999/99/99-99:99:99|rwxr-xr-x|y", b"\r          1,234  10%", b"\r   99 100% x",
          b"|", b"9" * 30, b"\n", b">f"]
     )
 ).map(b"".join)  # fmt: skip
 
 
 @given(near(REPORTS))
-@example(b">f+++++++++|" + b"9" * 5000 + b"|2020/01/01-00:00:00|x\n")
+@example(b">f+++++++++|" + b"9" * 5000 + b"|2020/01/01-00:00:00|rw-r--r--|x\n")
 @example(b"9" * 5000 + b" 50%\n")
 def test_nothing_that_rsync_reports_is_believed_beyond_its_form(said: bytes) -> None:
     """Its lines may be those of the far machine: the daemon's messages stand among them."""
     items, seen, _ = listen(said)
     expected = []
     for line in said.replace(b"\r", b"\n").split(b"\n")[:-1]:
-        code, size, stamp, name, *_ = [*line.split(b"|", 3), b"", b"", b""]
-        if line.count(b"|") >= 3 and len(code) == 11 and code[:2] in (b">f", b"<f"):
+        code, size, stamp, mode, name, *_ = [*line.split(b"|", 4), b"", b"", b"", b""]
+        if line.count(b"|") >= 4 and len(mode) == 9 and len(code) == 11 and code[:2] in (b">f", b"<f"):
             if size.isdigit() and len(size) < 20 and re.fullmatch(rb"\d{4}/\d\d/\d\d-\d\d:\d\d:\d\d", stamp):
                 expected.append((name.decode(errors="replace"), int(size)))
     assert [(item.name, item.size) for item in items] == expected
@@ -621,7 +621,7 @@ SAID = st.lists(st.one_of(st.sampled_from(TELLING), WORDS), max_size=8).map("".j
 
 @given(st.integers(-64, 300), SAID)
 def test_whatever_rsync_ends_with_is_told_in_one_line(code: int, said: str) -> None:
-    gist = meaning.gist(said)
+    gist = meaning.gist(NAS, said)
     assert gist and len(gist.splitlines()) == 1
     error = meaning.failure(NAS, run.Ended(code, [], said, 0))
     assert isinstance(error, GitlobError) and error.exit_code in (1, 2, 4)
