@@ -76,16 +76,16 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, repo: Repo, treeish: str | None = None) -> "Settings":
-        """`treeish`: a commit or tree that is being checked out. Raises UsageError for a value out of range, naming key,
-        value and file."""
+    def load(cls, repo: Repo, *treeishes: str) -> "Settings":
+        """`treeishes`: commits or trees that are being checked out, or pushed. Raises UsageError for a value out of range,
+        naming key, value and file."""
         own = list(parse(repo.run("config", "-z", "--list", "--show-origin"), None))
         git_remotes = Remotes.of(own, repo.work_tree or repo.git_dir)
         head = repo.run("symbolic-ref", "-q", "HEAD", ok=(0, 1)).decode(errors="surrogateescape").strip()
         branch = head.removeprefix("refs/heads/")
         values: dict[str, Value] = {}
         warnings: list[str] = []
-        for value in _team_values(repo, _team_places(repo, git_remotes, branch, treeish)):
+        for value in _team_values(repo, _team_places(repo, git_remotes, branch, treeishes)):
             if _TEAM_KEYS.match(value.key):
                 values[value.key] = value
             else:
@@ -231,17 +231,17 @@ def client_name(repo: Repo) -> str:
     return sha1(who, usedforsecurity=False).hexdigest()[:12]
 
 
-def _team_places(repo: Repo, git_remotes: Remotes, branch: str, treeish: str | None) -> list[str]:
+def _team_places(repo: Repo, git_remotes: Remotes, branch: str, treeishes: Iterable[str]) -> list[str]:
     """Where git has the tracked file when the working tree has not, as beginnings of names of objects: what is being
-    checked out, the index, HEAD, what the current branch tracks, its like at the remote, and the remote's own HEAD. The
-    last three count while there is no commit yet, and at one that is older than the file."""
+    checked out or pushed, the index, HEAD, what the current branch tracks, its like at the remote, and the remote's own
+    HEAD. The last three count while there is no commit yet, and at one that is older than the file."""
     tracked = git_remotes.named(git_remotes.remote_of(branch) or "", ())
     tips = [git_remotes.upstream(branch, tracked)]
     for name in (tracked, "origin", *(git_remotes.urls if len(git_remotes.urls) == 1 else ())):
         if name and name != ".":
             same = git_remotes.tracking(name, f"refs/heads/{branch}") if branch else None
             tips += [same, f"refs/remotes/{name}/HEAD"]
-    here = [*([treeish] if treeish else []), *([""] if repo.work_tree else []), "HEAD"]
+    here = [*treeishes, *([""] if repo.work_tree else []), "HEAD"]
     return list(dict.fromkeys([*here, *(tip for tip in tips if tip)]))
 
 

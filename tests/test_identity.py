@@ -230,6 +230,18 @@ def test_what_is_neither_here_nor_there_stops_the_push(team: Work, tmp_path: Pat
     assert check(tmp_path / "store2") == {sha_of(b"a")}
 
 
+def test_the_store_that_only_the_pushed_branch_names_counts(team: Work, tmp_path: Path, store: Path) -> None:
+    team.git("config", "--unset", "remote.origin.git-lob-path")
+    team.git("config", "--unset", "remote.origin.git-lob-provider")
+    team.write(".gitlobconfig", f'[remote "origin"]\n\tgit-lob-path = {store}\n')
+    team.commit(b__bin=b"b")
+    team.git("checkout", "-q", "--orphan", "pages")
+    team.git("rm", "-rfq", ".")
+    team.commit(page=b"page")
+    assert pushed(team, "origin", "pages", "main")[0] == 0
+    assert check(store) == {sha_of(b"a"), sha_of(b"b")}
+
+
 def test_a_push_may_be_allowed_to_be_incomplete(team: Work, tmp_path: Path, store: Path) -> None:
     team.commit(b__bin=b"b")
     drop(team.content, b"b")

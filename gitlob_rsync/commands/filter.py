@@ -121,7 +121,7 @@ def _source(repo: git.Repo, stores: Stores, origin: serve.Origin, *, for_git: bo
 
     way = "gitlob-sync --checkout" if repo.work_tree else "gitlob-sync --pull"
     try:
-        settings = Settings.load(repo, origin.treeish or None)
+        settings = Settings.load(repo, *([origin.treeish] if origin.treeish else []))
     except GitlobError as error:
         must_have = repo.run("config", "--get", "git-lob.on-missing", ok=(0, 1)).strip() == b"fail"
         return serve.Source(None, error.line(), must_have, f"{way} brings it")

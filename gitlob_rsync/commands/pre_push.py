@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 
 from gitlob_rsync import journal, lock
 from gitlob_rsync.commands.sync_report import tell
@@ -20,12 +21,15 @@ _REF = re.compile(rb"[^ ]+ ([0-9a-f]{40}|[0-9a-f]{64}) [^ ]+ ([0-9a-f]{40}|[0-9a
 
 def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter: Meter) -> int:
     """Send what the commits on their way need, as standard input tells them. Any exit code but 0 stops git's push."""
-    if name is None or (name := settings.named(name)) is None:
+    commits = _commits(repo, pushed(sys.stdin.buffer.read())[0])
+    if name is None or not commits:
+        return ExitCode.DONE
+    if settings.named(name) is None:  # the team's file may be on the branches that are pushed, and on no other
+        tracked = Settings.load(repo, *commits)
+        settings = replace(settings, remotes=tracked.remotes, wrong_remotes=tracked.wrong_remotes)
+    if (name := settings.named(name)) is None:
         return ExitCode.DONE  # a remote without a store, or a URL that is no such remote's
     remote = settings.remote(name)
-    commits = _commits(repo, pushed(sys.stdin.buffer.read())[0])
-    if not commits:
-        return ExitCode.DONE
     with (
         journal.keeping(repo, remote.location, [journal.PUSH]) as note,
         lock.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
@@ -43,7 +47,7 @@ def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter:
 
 
 def _way_out(settings: Settings, remote: Remote, count: int) -> str:
-    what = "1 binary" if count == 1 else f"{count} binaries"
+    what = "1 binary that is" if count == 1 else f"{count} binaries that are"
     others = sorted((name for name in settings.remotes if name != remote.name), key=lambda name: name != "origin")
     bring = (
         f"gitlob-sync --pull --committed {others[0]} brings them here"
@@ -51,7 +55,7 @@ def _way_out(settings: Settings, remote: Remote, count: int) -> str:
         else "gitlob-sync --push sends them from a clone that has them"
     )
     return (
-        f"the push is stopped: it needs {what} that are neither here nor at {remote} "
+        f"the push is stopped: it needs {what} neither here nor at {remote} "
         f"({bring}; git config git-lob.allow-incomplete-push true lets the push go without them)"
     )
 
