@@ -1,5 +1,7 @@
 """A repository joined with one remote store: one connection, and what is here and what is there."""
 
+import os
+import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -9,11 +11,12 @@ from gitlob_rsync.config import Remote, Settings, client_name
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.identity import WrongStore
-from gitlob_rsync.layout import META, NAME, Meta, name
+from gitlob_rsync.layout import CHUNK, EMPTY, META, NAME, Meta, file_name, name
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.report import Paths
 from gitlob_rsync.rsync import IDENTITY, NotAStore, Options, Session
+from gitlob_rsync.staging import PARTIAL
 from gitlob_rsync.store import read_meta
 from gitlob_rsync.stores import Stores
 
@@ -217,9 +220,27 @@ class Connection:
 
     def whole_of(self, shas: Collection[Sha], here: Mapping[Sha, Meta]) -> frozenset[Sha]:
         """Of `shas`, those that the remote has whole, by one listing: of what is `here`, all files in their sizes; of the
-        rest the meta, which gets there last. Raises RemoteError."""
-        files = {sha: here[sha].parts() if sha in here else [META] for sha in sorted(shas)}
-        found = self.session.sizes(name(sha, part) for sha, parts in files.items() for part in parts)
-        return frozenset(
-            sha for sha in files if (here[sha].whole_in(found) if sha in here else name(sha, META) in found)
-        )
+        rest the meta, which gets there last, and the first chunk, which all have but the empty one. Where that is a full
+        one, the meta says of how many, and a second listing whether they are there. Raises RemoteError."""
+        files = {sha: here[sha].parts() if sha in here else (["0", META] if sha != EMPTY else [META]) for sha in shas}
+        found = self._sizes(files)
+        there = {
+            sha for sha, parts in files.items()
+            if (here[sha].whole_in(found) if sha in here else all(name(sha, part) in found for part in parts))
+        }  # fmt: skip
+        large = {sha for sha in there - here.keys() if found.get(name(sha, 0)) == CHUNK}
+        if large:
+            metas = self._metas_there(large)
+            found = self._sizes({sha: meta.parts() for sha, meta in metas.items()})
+            there -= {sha for sha in large if sha not in metas or not metas[sha].whole_in(found)}
+        return frozenset(there)
+
+    def _sizes(self, files: Mapping[Sha, Collection[str]]) -> dict[str, int]:
+        return self.session.sizes(sorted(name(sha, part) for sha, parts in files.items() for part in parts))
+
+    def _metas_there(self, shas: Iterable[Sha]) -> dict[Sha, Meta]:
+        """The metas that the remote has of binaries, those that can be right."""
+        with tempfile.TemporaryDirectory(prefix="gitlob-") as into:
+            self.session.fetch(sorted(name(sha, META) for sha in shas), into, PARTIAL)
+            metas = {sha: read_meta(os.path.join(into, file_name(sha, META)), sha) for sha in shas}
+        return {sha: meta for sha, meta in metas.items() if meta}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gitlob_rsync.layout import CHUNK
 from tests.conftest import Daemon, Work, clone, init
 from tests.handmade import check, drop, put, sha_of
 from tests.test_transfer import Place, chunk, commit, make_place, records, repository, runs  # noqa: F401 - a fixture
@@ -228,6 +229,26 @@ def test_what_is_neither_here_nor_there_stops_the_push(team: Work, tmp_path: Pat
     passing.sync("--pull", "--committed", "origin")
     assert pushed(passing, "second", "main")[0] == 0
     assert check(tmp_path / "store2") == {sha_of(b"a")}
+
+
+@pytest.mark.parametrize("way", ["a chunk", "the first of two", "the last of two", "none"])
+def test_a_meta_alone_is_no_binary(team: Work, tmp_path: Path, store: Path, way: str) -> None:
+    """A copy of a store that broke off: a clone that has not the binary takes nobody's word for it."""
+    content = bytes(CHUNK) + (b"" if way == "a chunk" else b"end")
+    team.commit(b__bin=content)
+    team.git("push", "-q", "origin", "main")
+    if way != "none":
+        chunk(store, content, int(way == "the last of two")).unlink()
+    passing = clone(
+        Work(tmp_path / "origin.git"), tmp_path / "passing", "-c", "git-lob.autofetch=false", location=store
+    )
+    passing.run("gitlob-setup", "-q", "--hooks")
+    passing.commit(c__bin=b"c")
+    code, said = pushed(passing, "origin", "main")
+    if way == "none":
+        assert code == 0 and check(store) == {sha_of(b"a"), sha_of(content), sha_of(b"c")}
+    else:
+        assert code and f"{sha_of(content)} b.bin" in said
 
 
 def test_the_store_that_only_the_pushed_branch_names_counts(team: Work, tmp_path: Path, store: Path) -> None:
