@@ -176,6 +176,19 @@ def test_a_damaged_identity_stops_everything(tmp_path: Path, store: Path, torn: 
     assert work.sync("--pull", "--complete", code=None).returncode in (1, 2)
 
 
+def test_a_place_that_is_refused_is_not_written_down(tmp_path: Path, store: Path) -> None:
+    work = repository(tmp_path / "work", store, {"a.bin": b"a"})
+    work.sync("--push")
+    work.run("gitlob-setup", "origin", str(tmp_path / "typo"), "--adopt", code=2)
+    assert work.git("config", "remote.origin.git-lob-path").decode().strip() == str(store)
+    (tmp_path / "full").mkdir()
+    shutil.copytree(store, tmp_path / "full", dirs_exist_ok=True)
+    work.run("gitlob-setup", "origin", str(tmp_path / "full"), "--create", code=2)
+    assert work.git("config", "remote.origin.git-lob-path").decode().strip() == str(store)
+    work.run("gitlob-setup", "origin", str(tmp_path / "full"), "--adopt")
+    assert work.git("config", "remote.origin.git-lob-path").decode().strip() == str(tmp_path / "full")
+
+
 def test_two_first_pushes_at_once_agree_on_one_identity(tmp_path: Path, store: Path) -> None:
     works = [repository(tmp_path / f"work{n}", store, {"a.bin": b"%d" % n}) for n in range(4)]
     running = [subprocess.Popen(["gitlob-sync", "-q", "--push"], cwd=work.path) for work in works]

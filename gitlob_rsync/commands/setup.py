@@ -8,6 +8,7 @@ from gitlob_rsync import config, git, hooks, install, progress, track
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.hooks import Step
+from gitlob_rsync.location import Location
 from gitlob_rsync.progress import Meter
 
 PROGRAM = "gitlob-setup"
@@ -110,17 +111,18 @@ def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter, rem
     steps: list[Step] = [
         (f"filter: git's configuration {scope} starts {install.program('gitlob-filter')}", own.configure)
     ]
-    if repo and given.location:
-        place = install.remote_location(given.remote, given.location)
+    place = install.remote_location(given.remote, given.location) if repo and given.location else None
+    if repo and (given.create or given.adopt or given.shared):
+        # first: a place that is refused is not written down
+        what = "taken as it is" if given.adopt else f"made{' for its group' if given.shared else ''}"
+        steps.append((f"store: that of {given.remote} is {what}", partial(_stores, repo, given, place, meter)))
+    if repo and place:
         steps.append(
             (
                 f"store: that of {given.remote} is at {place}",
-                lambda: install.configure_remote(repo, given.remote, place),
+                partial(install.configure_remote, repo, given.remote, place),
             )
         )
-    if repo and (given.create or given.adopt or given.shared):
-        what = "taken as it is" if given.adopt else f"made{' for its group' if given.shared else ''}"
-        steps.append((f"store: that of {given.remote} is {what}", partial(_stores, repo, given, meter)))
     if repo and given.track:
         plan = track.plan(repo, given.track)
         if plan.lines:
@@ -136,13 +138,17 @@ def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter, rem
     return steps
 
 
-def _stores(repo: git.Repo, given: argparse.Namespace, meter: Meter) -> None:
-    """Make the store of a remote, or take the one that is there."""
+def _stores(repo: git.Repo, given: argparse.Namespace, place: Location | None, meter: Meter) -> None:
+    """Make the store of a remote, or take the one that is there; `place`: where it shall be from now on."""
     from gitlob_rsync.connection import Connection
     from gitlob_rsync.stores import Stores
 
     settings = config.Settings.load(repo)
-    remote = settings.remote(given.remote)
+    if place:
+        former = settings.remotes.get(given.remote)
+        remote = config.Remote(given.remote, place, former.identity if former else None)
+    else:
+        remote = settings.remote(given.remote)
     with Connection(repo, Stores.load(repo), settings, remote, meter) as connection:
         shown = connection.adopt() if given.adopt else connection.create(shared=bool(given.shared))
     if remote.name and remote.identity and remote.identity != shown:
