@@ -8,7 +8,7 @@ import os
 
 from gitlob_rsync import journal, state
 from gitlob_rsync.config import IDENTITY, Remote
-from gitlob_rsync.errors import GitlobError, UsageError
+from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.location import Location
 
@@ -31,11 +31,11 @@ def encode(identity: str) -> bytes:
 
 
 def decode(content: bytes, where: str) -> str:
-    """The identity that a store's file holds. Raises GitlobError where it holds none; `where` names the store."""
+    """The identity that a store's file holds. Raises UsageError where it holds none; `where` names the store."""
     lines = content.decode("ascii", errors="replace").split("\n")
     if len(lines) == 3 and lines[0] == _FIRST and IDENTITY.fullmatch(lines[1]) and not lines[2]:
         return lines[1]
-    raise GitlobError(
+    raise UsageError(
         f"{where}: the file gitlob/identity there, which says which store it is, is damaged",
         "see that it is the right store, and delete that file; gitlob-setup REMOTE --adopt writes a new one",
     )
