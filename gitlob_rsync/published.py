@@ -235,6 +235,6 @@ def kept_in(root: str) -> set[Sha]:
     if not names:
         raise GitlobError(
             f"{root} is a store of others too, and no clone says in {at} what it needs",
-            "gitlob-sync --push from each clone; it publishes a list",
+            "gitlob-sync --push --recheck from each clone; it publishes a list",
         )
     return set().union(*(decode(Path(at, name).read_bytes(), name, f"in {os.path.dirname(at)}") for name in names))

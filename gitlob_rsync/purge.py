@@ -137,7 +137,7 @@ def _check_own(repo: Repo, store: Store, settings: Settings) -> None:
     if real in at_remotes and not published.is_pushed_to(real):
         raise GitlobError(
             f"{store.root} is the store of a remote too, and no clone says there what it needs",
-            "gitlob-sync --push from each clone; it publishes a list",
+            "gitlob-sync --push --recheck from each clone; it publishes a list",
         )
 
 

@@ -83,7 +83,7 @@ def purge(
     if not before:
         raise GitlobError(
             f"{remote}: no clone has said there what it needs",
-            "gitlob-sync --push from each clone; it publishes a list",
+            "gitlob-sync --push --recheck from each clone; it publishes a list",
         )
     _named(before, forget)
     # what this clone needs stands in its list, but in a dry run, which writes none

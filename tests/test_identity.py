@@ -189,6 +189,16 @@ def test_a_place_that_is_refused_is_not_written_down(tmp_path: Path, store: Path
     assert work.git("config", "remote.origin.git-lob-path").decode().strip() == str(tmp_path / "full")
 
 
+def test_lists_that_were_deleted_come_back_by_what_the_message_says(tmp_path: Path, store: Path) -> None:
+    work = repository(tmp_path / "work", store, {"a.bin": b"a"})
+    work.sync("--push")
+    shutil.rmtree(store / "gitlob" / "lists")
+    said = work.run("gitlob-purge", "--remote-store", code=1).stderr
+    assert "gitlob-sync --push --recheck" in said
+    work.sync("--push", "--recheck")
+    work.run("gitlob-purge", "--remote-store")
+
+
 def test_two_first_pushes_at_once_agree_on_one_identity(tmp_path: Path, store: Path) -> None:
     works = [repository(tmp_path / f"work{n}", store, {"a.bin": b"%d" % n}) for n in range(4)]
     running = [subprocess.Popen(["gitlob-sync", "-q", "--push"], cwd=work.path) for work in works]
