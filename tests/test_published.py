@@ -127,7 +127,7 @@ def test_the_list_that_an_older_version_wrote_is_taken_away(place: Place, tmp_pa
     older.write_bytes(b"\n".join([content[0], whose.encode(), *content[2:]]))
     (noted,) = (state / "lists").iterdir()
     noted.write_text(json.dumps({"whose": whose, "shas": [sha_of(b"one")]}))
-    for name in ("identity", "identity.json"):
+    for name in ("clone-marker", "clone.json"):
         (state / name).unlink()
     copy = tmp_path / "copy"
     shutil.copytree(work.path, copy)
@@ -145,5 +145,5 @@ def test_a_name_without_its_marker_is_nobodys(one: Work) -> None:
     repo = Repo.discover()
     name = published.own_name(repo)
     assert name and published.own_name(repo) == name
-    (one.content.parent / "state" / "identity").unlink()
+    (one.content.parent / "state" / "clone-marker").unlink()
     assert published.own_name(repo) is None
