@@ -29,12 +29,16 @@ def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = F
     return report
 
 
-def push_commits(connection: Connection, commits: Collection[str]) -> Report:
-    """Send what `commits` need, but for those that are on record as pushed to this store, and put them on record. Where
-    something is neither here nor there, nothing is sent. Raises as push."""
+def push_commits(connection: Connection, commits: Collection[str], others: Collection[str] = ()) -> Report:
+    """Send what `commits` need, but for those that are on record as pushed to this store, and put them on record; and what
+    `others` need, trees and blobs that tags name. Where something is neither here nor there, nothing is sent. Raises as
+    push."""
     repo, remote = connection.repo, connection.remote
     known = _known(connection)
-    report = _push_scope(connection, Committed(tuple(commits), known=known), all_or_nothing=True)
+    beside = history.in_objects(repo, others) if others else {}
+    # without any commit nothing of history, which is what a scope without refs stands for
+    scope = Committed(tuple(commits), known=known) if commits else None
+    report = _push_scope(connection, scope, beside=beside, all_or_nothing=True)
     if _is_whole(report) and not set(commits) <= set(known):
         record.write(repo, remote, [*commits, *history.unreached(repo, known, commits)])
     return report
@@ -67,26 +71,28 @@ def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
 
 
 def _push_scope(
-    connection: Connection, scope: Committed | Recent, *,
-    dry_run: bool = False, recheck: bool = False, all_or_nothing: bool = False,
+    connection: Connection, scope: Committed | Recent | None, *,
+    beside: Paths | None = None, dry_run: bool = False, recheck: bool = False, all_or_nothing: bool = False,
 ) -> Report:  # fmt: skip
-    """`all_or_nothing`: send nothing where something is missing.
+    """Send what a scope needs, and `beside` it. `all_or_nothing`: send nothing where something is missing.
 
     What git's tracking branches have says nothing of the store. So what no record says to be in it is looked for there, all
     of it by one listing; but for a push of new commits alone whose binaries are all here.
     """
     repo = connection.repo
-    selected = history.references(repo, scope)
-    here = connection.here(selected, link=not dry_run)
-    report = Report(frozenset(selected), frozenset(here))
+    beside = beside or {}
 
     def find_paths(shas: Collection[Sha]) -> Paths:
-        return history.references(repo, scope, shas)
+        return beside | (history.references(repo, scope, shas) if scope else {})
+
+    selected = find_paths(())
+    here = connection.here(selected, link=not dry_run)
+    report = Report(frozenset(selected), frozenset(here))
 
     if dry_run:
         return _push(connection, report, here.values(), dry_run, find_paths)
     absent = selected.keys() - here.keys()
-    unsure = bool(absent) or (bool(selected) and not (isinstance(scope, Committed) and scope.known))
+    unsure = bool(absent or beside) or (bool(selected) and not (isinstance(scope, Committed) and scope.known))
     new = unsure and connection.is_new
     if new and absent and all_or_nothing and not connection.settings.allow_incomplete:
         return replace(report, missing=named(absent, find_paths))

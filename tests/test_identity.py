@@ -357,6 +357,27 @@ def test_the_record_of_the_hook_holds_no_more_than_the_tips(team: Work) -> None:
     assert json.loads(record.read_text())["tips"] == [team.git("rev-parse", "main").decode().strip()]
 
 
+@pytest.mark.parametrize("annotated", [False, True])
+def test_a_tag_of_a_tree_goes_out_with_its_binaries(team: Work, store: Path, annotated: bool) -> None:
+    team.write("t.bin", b"tagged")
+    team.git("add", "t.bin")
+    tree = team.git("write-tree").decode().strip()
+    team.git("reset", "-q", "--hard")
+    team.git("tag", *(["-a", "-m", "x"] if annotated else []), "tree", tree)
+    assert pushed(team, "origin", "tree")[0] == 0
+    assert check(store) == {sha_of(b"a"), sha_of(b"tagged")}
+    for at in (*store.rglob("*"), *team.content.rglob("*")):
+        os.utime(at, (1, 1))
+    team.run("gitlob-purge", "--remote-store", "--grace", "0")
+    team.run("gitlob-purge", "--grace", "0", "--window", "0")
+    assert check(store) == {sha_of(b"a"), sha_of(b"tagged")} == check(team.content)
+    drop(team.content, b"tagged")
+    drop(store, b"tagged")
+    team.git("tag", "another", "tree^{}")
+    code, said = pushed(team, "origin", "another")
+    assert code and sha_of(b"tagged") in said
+
+
 def test_a_list_holds_what_others_sent(team: Work, tmp_path: Path, store: Path) -> None:
     """A pushed X; B made main of it; A deleted X, and purges."""
     b = clone(Work(tmp_path / "origin.git"), tmp_path / "b", location=store)

@@ -21,8 +21,8 @@ _REF = re.compile(rb"[^ ]+ ([0-9a-f]{40}|[0-9a-f]{64}) [^ ]+ ([0-9a-f]{40}|[0-9a
 
 def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter: Meter) -> int:
     """Send what the commits on their way need, as standard input tells them. Any exit code but 0 stops git's push."""
-    commits = _commits(repo, pushed(sys.stdin.buffer.read())[0])
-    if name is None or not commits:
+    commits, others = _objects(repo, pushed(sys.stdin.buffer.read())[0])
+    if name is None or not (commits or others):
         return ExitCode.DONE
     if settings.named(name) is None:  # the team's file may be on the branches that are pushed, and on no other
         tracked = Settings.load(repo, *commits)
@@ -35,7 +35,7 @@ def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter:
         lock.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
         Connection(repo, stores, settings, remote, meter) as connection,
     ):
-        report = push_commits(connection, commits)
+        report = push_commits(connection, commits, others)
         if report.selected:
             note_push(note, report)
     result = Result(report, remote, False, pushed=report)
@@ -67,6 +67,9 @@ def pushed(told: bytes) -> tuple[list[str], list[str]]:
     return [line[1].decode() for line in lines], [line[2].decode() for line in lines]
 
 
-def _commits(repo: Repo, names: list[str]) -> list[str]:
-    """The commits among objects that are here, tags peeled."""
-    return repo.existing(f"{name}^{{commit}}" for name in names if set(name) != {"0"})
+def _objects(repo: Repo, names: list[str]) -> tuple[list[str], list[str]]:
+    """The commits among objects, tags peeled, and the objects that are none: tags may name trees and blobs."""
+    pushed = list(dict.fromkeys(name for name in names if set(name) != {"0"}))
+    found = repo.resolve(pushed)
+    commits = dict.fromkeys(commit for commit in found if commit)
+    return list(commits), [name for name, commit in zip(pushed, found, strict=True) if not commit]
