@@ -37,6 +37,14 @@ echo 'git@forge: Permission denied (publickey).' >&2
 """What a start file of a far shell may print."""
 
 
+@pytest.mark.parametrize("line", ["@ERROR: access denied", "openrsync: old", "rrsync: old", "Permission denied (13)"])
+def test_a_start_file_that_speaks_as_others_do_refuses_nothing(sshd: Sshd, tmp_path: Path, line: str) -> None:
+    ssh = sshd.forced(f'echo "{line}" >&2; exec sh -c "$SSH_ORIGINAL_COMMAND"\n')
+    work = repository(tmp_path / "work", sshd.location(tmp_path / "remote"), {"a.bin": b"abc"})
+    work.sync("--push", env={"GIT_SSH_COMMAND": ssh})
+    assert check(tmp_path / "remote") == {sha_of(b"abc")}
+
+
 @pytest.fixture
 def ready(tmp_path: Path, sshd: Sshd) -> Work:
     """A repository with a binary whose store is to be behind ssh."""
@@ -390,12 +398,13 @@ def test_an_open_connection_of_the_users_is_used(sshd: Sshd, tmp_path: Path, bri
 @pytest.mark.parametrize(
     "setting",
     ["RequestTTY force", "RequestTTY yes", "RemoteCommand tmux attach", "StdinNull yes", "SessionType none",
-     "ForkAfterAuthentication yes"],
+     "ForkAfterAuthentication yes", "PermitLocalCommand yes\nLocalCommand echo hello",
+     "ExitOnForwardFailure yes\nLocalForward 127.0.0.1:TAKEN 127.0.0.1:9"],
 )  # fmt: skip
 def test_what_the_user_has_set_for_a_terminal_does_not_break_the_stream(
     sshd: Sshd, tmp_path: Path, setting: str
 ) -> None:
-    ssh = config_of(sshd, tmp_path, setting)
+    ssh = config_of(sshd, tmp_path, setting.replace("TAKEN", str(sshd.port)))
     if b"Bad configuration option" in subprocess.run([*ssh.split(), "-G", "nas"], capture_output=True).stderr:
         pytest.skip(f"this ssh does not know {setting}")
     work = repository(tmp_path / "work", sshd.location(tmp_path / "remote"), {"a.bin": bytes(range(256)) * 99})

@@ -85,12 +85,13 @@ def _never_began(location: Location, code: int, words: Words, worked: bool) -> G
             f"{where}: the ssh command does not run: {words.last.rpartition('/ssh: ')[2]}",
             "see GIT_SSH_COMMAND and git config core.sshCommand",
         )
-    if words.openrsync:
+    ended_by_it = code in (1, 2, 10, 12, 127, 255)  # with any other, a far rsync has answered
+    if words.openrsync and ended_by_it and not worked:
         return UsageError(
             f"{where}: the rsync there is openrsync, which cannot do this: {words.openrsync}",
             "install rsync from rsync.samba.org there; git-lob.rsync-path says where it is",
         )
-    if words.rrsync:
+    if words.rrsync and ended_by_it:
         return _rrsync_refused(where, words.rrsync)
     if code == 127 or (code == 12 and words.no_rsync and not worked):
         said = words.no_rsync or words.gist()
@@ -190,7 +191,7 @@ def spoke_first(location: Location, said: str) -> GitlobError:
 
 def _daemon_refused(location: Location, code: int, words: Words) -> GitlobError | None:
     where, said = str(location), words.gist()
-    told = next((line for line in words.rsync if line.startswith("@ERROR")), "")
+    told = next((line for line in words.rsync if line.startswith("@ERROR") and location.kind is Kind.DAEMON), "")
     if re.match("@ERROR: max connections .*try again later", told):
         return Busy(f"{where}: the rsync daemon is busy: {told}", "run it again later")
     if "auth failed" in told:

@@ -20,6 +20,7 @@ _RESETS = {
     "stdinnull": ("no", "StdinNull=no"),
     "forkafterauthentication": ("no", "ForkAfterAuthentication=no"),
     "sessiontype": ("default", "SessionType=default"),
+    "permitlocalcommand": ("no", "PermitLocalCommand=no"),
 }
 """What is set for work at a terminal, and would keep rsync from its stream: how `ssh -G` writes a harmless value, and the
 option that resets it. A setting that -G names is one that this ssh knows; an older one would stop at the option."""
@@ -49,6 +50,7 @@ class Ssh:
                 f"-oConnectTimeout={min(timeout, CONNECT_SECONDS)}",
                 "-oServerAliveInterval=15",
                 "-oServerAliveCountMax=4",
+                "-oClearAllForwardings=yes",  # as for scp: one that another ssh of the user's has already may end it
                 *(f"-o{reset}" for key, (well, reset) in _RESETS.items() if configured.get(key, well) != well),
             ]
             if configured.get("controlpath", "none") == "none" and takes_sockets(scratch):

@@ -37,7 +37,7 @@ _OF_THE_LINE = re.compile(
 )
 _SSH = re.compile(
     r"ssh: (?:connect to host|Could not resolve hostname) .+|(?:kex|ssh)_exchange_identification: .+|banner exchange: .+|"
-    r"(?:\S+: )?Permission denied \([a-z0-9@.,-]+\)\.?|Host key verification failed\.|Unable to negotiate with .+|"
+    r"(?:\S+: )?Permission denied \([a-z][a-z0-9@.,-]*\)\.?|Host key verification failed\.|Unable to negotiate with .+|"
     r"Connection (?:closed|reset) by .+|Connection to \S+ (?:closed|timed out).*|"
     r"Connection timed out during banner exchange|Shared connection to \S+ closed\.|"
     r"Timeout, server \S+ not responding\.|(?:client_loop|packet_write_wait|mux_client_\w+): .+|"
