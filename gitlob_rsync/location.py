@@ -107,7 +107,11 @@ def parse(text: str, base: str | None = None) -> Location:
     if _DRIVE.match(text):
         way = f"write ssh://{text[0]}/PATH for a host, ./{text} for a folder"
         raise UsageError(f"location {text!r}: it looks like a drive of Windows", way)
-    if text.startswith("\\\\"):
+    if text.startswith("file:/") and not text.startswith("file://"):
+        raise UsageError(
+            f"location {text!r}: is it a folder, or on a host called file?", f"write {text[5:]}, or ssh://file/PATH"
+        )
+    if text.startswith("\\"):
         raise UsageError(
             f"location {text!r}: it looks like a share of Windows",
             "name its server as HOST:PATH or rsync://HOST/MODULE/PATH, or the folder where it is mounted; "
@@ -124,15 +128,30 @@ def parse(text: str, base: str | None = None) -> Location:
         if not slash or machine not in ("", "localhost"):
             raise refuse("a file:// has the whole path of a folder of this machine behind it: file:///PATH")
         path = slash + rest
-    path = os.path.normpath(os.path.join(base or os.getcwd(), os.path.expanduser(path)))
+    path = os.path.expanduser(path)
+    if path.startswith("~"):
+        raise UsageError(
+            f"location {text!r}: there is no user {path[1:].partition('/')[0]!r} here",
+            f"./{path} is a folder of that name",
+        )
+    # two slashes before all others are one here, too
+    path = re.sub("^//+", "/", os.path.normpath(os.path.join(base or os.getcwd(), path)))
     return Location(Kind.PATH, path)
 
 
 def ask_about(text: str, base: str | None = None) -> None:
     """Raise UsageError for a word alone that can be a host's name and names no folder (from `base`, by default the current
     one): it may be meant for a host, and nobody wants a folder of that name then."""
-    if _NAME_OF_A_HOST.fullmatch(text) and not os.path.isdir(os.path.join(base or os.getcwd(), text)):
-        raise UsageError(f"location {text!r}: is it a host or a folder?", f"write {text}:PATH, or ./{text}")
+    if os.path.isdir(os.path.join(base or os.getcwd(), text)):
+        return
+    word, _, rest = text.partition("/")
+    if _NAME_OF_A_HOST.fullmatch(word) and (not rest or "@" in word):
+        raise UsageError(f"location {text!r}: is it a host or a folder?", f"write {word}:{rest or 'PATH'}, or ./{text}")
+    if re.match(r"//[^/]", text):
+        raise UsageError(
+            f"location {text!r}: it looks like a share of Windows",
+            f"write HOST:PATH for a host, the folder where it is mounted, or {text[1:]} for a folder of that name",
+        )
 
 
 def _parse_url(text: str, refuse: Callable[[str], UsageError]) -> Location:

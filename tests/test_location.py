@@ -141,7 +141,7 @@ def test_one_place_has_one_name() -> None:
         assert str(parse(one)) == str(parse(other)), (one, other)
 
 
-@pytest.mark.parametrize("text", ["C:/x", "c:\\x", "\\\\nas\\share"])
+@pytest.mark.parametrize("text", ["C:/x", "c:\\x", "\\\\nas\\share", "\\nasshare"])
 def test_what_windows_calls_a_place_is_asked_about(text: str) -> None:
     """It is neither a host nor made into a folder."""
     with pytest.raises(UsageError) as caught:
@@ -154,6 +154,20 @@ def test_a_file_of_another_machine_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(text, BASE)
     assert "file:///PATH" in caught.value.line()
+
+
+@pytest.mark.parametrize("text", ["~nobody-of-this-name/x", "file:/x", "ssh://nas/~/"])
+def test_what_would_become_another_place_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse(text, BASE)
+
+
+def test_a_host_with_a_slash_is_asked_about(tmp_path: Path) -> None:
+    for text, better in {"nas/": "nas:PATH", "me@nas/srv/x": "me@nas:srv/x", "//nas/share": "HOST:PATH"}.items():
+        with pytest.raises(UsageError) as caught:
+            ask_about(text, str(tmp_path))
+        assert better in caught.value.hint
+    assert parse("//nas/share") == parse("/nas/share")
 
 
 def test_a_bare_word_is_asked_about_unless_it_is_a_folder(tmp_path: Path) -> None:
