@@ -15,14 +15,15 @@ from gitlob_rsync import install, process
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git import Repo
 
-READ = (".gitattributes", ".gitignore", ".gitmodules", ".gitlobconfig", ".lfsconfig")
+READ = (".gitattributes", ".gitignore", ".gitmodules", ".mailmap", ".gitlobconfig", ".lfsconfig")
 """Files that git, this program and git-lfs read as they are committed: no binaries."""
 EXCEPTION = "!filter !text !merge"
 _PROBE = "gitlob-probe"
 _MOST = 500
 """Files .gitattributes below the current folder that are looked at."""
 _CLASSES = {"digit": "0", "xdigit": "0", "upper": "A", "space": " ", "blank": " ", "punct": ","}
-_MAGIC = re.compile(r":(?:\([^)]*\)|/)")
+_MAGIC = re.compile(r"\A:(?:\([^)]*\)|/)")
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _BRACES = re.compile(r"(?<!\\)\{([^{}]*,[^{}]*)\}")
 
 
@@ -66,7 +67,9 @@ def _check(pattern: str, cwd: str, top: str) -> None:
         better = " ".join(f"'{form}'" for form in forms)
         return UsageError(f"the pattern {pattern!r} {why}", f"write {better}{where}" if better else where)
 
-    if (name := pattern.rpartition("/")[2]) in READ:
+    if _DRIVE.match(pattern):
+        raise refuse("is an absolute path of Windows, and matches nothing", where=f"files are tracked below {top}")
+    if (name := _sample(pattern).rpartition("/")[2]) in READ:
         raise refuse(f"is for {name}, which is read as it is committed: it cannot be a binary")
     plain = _MAGIC.sub("", pattern)
     if plain != pattern:

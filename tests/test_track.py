@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import Work, init
 
-READ = [".gitattributes", ".gitignore", ".gitmodules", ".gitlobconfig", ".lfsconfig"]
+READ = [".gitattributes", ".gitignore", ".gitmodules", ".mailmap", ".gitlobconfig", ".lfsconfig"]
 
 
 @pytest.fixture
@@ -66,6 +66,9 @@ REFUSED = {
     ":/x": ["'x'"],
     ".gitattributes": ["cannot be a binary"],
     "sub/.gitignore": ["cannot be a binary"],
+    ".gitmodule[s]": ["cannot be a binary"],
+    ".mailmap": ["cannot be a binary"],
+    "C:/x/*.png": ["absolute path of Windows"],
 }
 
 
