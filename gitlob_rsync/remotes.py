@@ -103,7 +103,8 @@ class Remotes:
         """One place, one text: without what does not count for which repository is meant."""
         url = _WEB_USER.sub(r"\1", url).removeprefix("file://")
         if "://" not in url and ":" not in url.partition("/")[0]:
-            url = os.path.normpath(os.path.join(self.base, os.path.expanduser(url)))
+            url = os.path.join(self.base, os.path.expanduser(url))
+            url = os.path.realpath(url if os.path.exists(url) else f"{url.rstrip('/')}.git")
         return url.rstrip("/").removesuffix(".git").rstrip("/")
 
 

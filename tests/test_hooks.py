@@ -86,6 +86,7 @@ BY_URL = {
     "as configured": (["remote.origin.url", "TOP/origin.git"], "TOP/origin.git"),
     "with a slash": (["remote.origin.url", "TOP/origin.git"], "TOP/origin.git/"),
     "file:": (["remote.origin.url", "TOP/origin.git"], "file://TOP/origin.git"),
+    "through a link": (["remote.origin.url", "TOP/origin.git"], "TOP/link.git"),
     "relative": (["remote.origin.url", "TOP/origin.git"], "../origin.git"),
     "configured as relative": (["remote.origin.url", "../origin.git"], "TOP/origin.git"),
     "pushurl": (["remote.origin.url", "/nowhere", "remote.origin.pushurl", "TOP/origin.git"], "TOP/origin.git"),
@@ -108,6 +109,7 @@ def test_a_push_to_the_url_of_a_remote_is_one_to_that_remote(
 ) -> None:
     settings, url = BY_URL[case]
     pushing.git("remote", "remove", "origin2")
+    (tmp_path / "link.git").symlink_to(tmp_path / "origin.git")
     for key, value in zip(settings[::2], settings[1::2], strict=True):
         pushing.git("config", key.replace("TOP", str(tmp_path)), value.replace("TOP", str(tmp_path)))
     pushing.commit(a__bin=b"second")
