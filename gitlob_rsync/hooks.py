@@ -130,6 +130,8 @@ def installation(repo: Repo, name: str, program: str) -> Step:
 
 
 def _check_folder(repo: Repo, folder: str) -> None:
+    if repo.run("config", "-z", "--get", "core.hooksPath", ok=(0, 1)) == b"\0":
+        raise UsageError("core.hooksPath is empty: git looks for hooks in / then", "git config --unset core.hooksPath")
     at = folder
     while not os.path.lexists(at):
         at = os.path.dirname(at)
@@ -233,10 +235,11 @@ def report(repo: Repo, name: str) -> str:
         _check_folder(repo, os.path.dirname(path))
         what = "is another program's hook by now" if os.path.lexists(path) else "is not there any more"
         unused = f", and {lost[0]} is called by nobody" if lost else ""
-        raise UsageError(
-            f"{path}, which git calls, {what}{unused}: git push sends no binaries",
-            "gitlob-setup --hooks puts ours before it, gitlob-setup --uninstall takes it away",
-        )
+        way = "gitlob-setup --hooks puts ours before it, gitlob-setup --uninstall takes it away"
+        kept = path + _KEPT
+        if os.path.lexists(path) and os.path.lexists(kept) and not _replaces(path, kept):
+            way = f"see which of it and {kept} is needed and delete the other, then run gitlob-setup --hooks"
+        raise UsageError(f"{path}, which git calls, {what}{unused}: git push sends no binaries", way)
     other = f"{path} is another program's; " if os.path.lexists(path) else ""
     return f"none ({other}gitlob-setup --hooks installs ours)"
 

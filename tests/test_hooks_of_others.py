@@ -294,6 +294,7 @@ def test_a_third_hook_is_never_overwritten(work: Work) -> None:
     before = snapshot(work)
     line = work.run("gitlob-setup", "-q", "--hooks", code=2).stderr
     assert "pre-push.before-gitlob" in line and line.count("\n") == 1
+    assert "delete the other" in work.run("gitlob-setup", "-q", "--check", code=2).stderr
     assert "before-gitlob is left" in work.run("gitlob-setup", "--uninstall").stderr
     assert {name: text for name, text in snapshot(work).items() if "pre-push" in name} == {
         name: text for name, text in before.items() if "pre-push" in name
@@ -314,6 +315,11 @@ def test_what_pre_commit_left_is_told(work: Work) -> None:
     script(hooks(work) / "pre-push.legacy", "#!/bin/sh\nexit 0\n")
     assert "pre-push.legacy, left by pre-commit" in work.run("gitlob-setup", "--hooks").stderr
     assert "pre-push.legacy, left by pre-commit" in work.run("gitlob-setup", "--check").stderr
+
+
+def test_an_empty_core_hooks_path_is_refused(work: Work) -> None:
+    work.git("config", "core.hooksPath", "")
+    assert "core.hooksPath is empty" in work.run("gitlob-setup", "-n", "--hooks", code=2).stderr
 
 
 @pytest.mark.parametrize("place", ["/dev/null", "a file", "/proc/self/hooks"])
