@@ -5,6 +5,7 @@ crash can leave a binary incomplete, never wrong and complete, since a push hash
 """
 
 import hashlib
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
@@ -19,6 +20,8 @@ from gitlob_rsync.writer import Writer
 
 SMALL = 4 << 20
 """Bytes up to which content is held in memory, to have it hashed before any of it is written."""
+STDIN = "standard input"
+"""What content is called that has no path."""
 NEAR = "git-lob.allow-near-placeholder"
 """The key of git's configuration that has the filter take a placeholder that was touched up for content."""
 _BRIEF = 1 << 16
@@ -60,9 +63,10 @@ class Filter:
                 share(Meta(sha, len(start)), self._store, self._stores.shared)
                 return placeholder.encode(sha)
             if placeholder.is_touched_up(start) and not may_be_near():
+                at = "FILE" if path == STDIN or path.startswith('"') else shlex.quote(f":/{path}")  # from any folder
                 raise GitlobError(
                     f"{path} waits for its content, and its placeholder was edited",
-                    f"git checkout -- {path} undoes it; git -c {NEAR}=true takes it for content",
+                    f"git checkout -- {at} undoes it; git -c {NEAR}=true add {at} takes it for content",
                 )
         with writing(self._staged().path), Writer(self._staged()) as writer:
             writer.write(start)

@@ -85,6 +85,8 @@ def test_a_placeholder_that_an_editor_touched_is_refused(work: Work, text: bytes
     failed = work.run("git", "add", "-A", code=128).stderr
     assert "sub/a file.bin waits for its content" in failed and "git checkout -- " in failed
     assert not shas_in(work.content) and not work.staging
+    assert "git checkout -- ':/sub/a file.bin' undoes it" in failed
+    assert "git-lob.allow-near-placeholder=true add ':/sub/a file.bin'" in failed
     work.git("-c", "git-lob.allow-near-placeholder=true", "add", "-A")
     assert work.git("show", ":sub/a file.bin") == placeholder(text)
     work.git("update-index", "--refresh", "--really-refresh")

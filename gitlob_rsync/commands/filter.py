@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from gitlob_rsync import git, lock, placeholder, serve
 from gitlob_rsync.commands.common import Parser, guard
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError, printable
-from gitlob_rsync.filter import NEAR, Filter, split_placeholder
+from gitlob_rsync.filter import NEAR, STDIN, Filter, split_placeholder
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store import BLOCK
 from gitlob_rsync.stores import Stores
@@ -77,7 +77,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _shown(path: str) -> str:
-    return "standard input" if path == "-" else git.quote(os.fsencode(path))
+    return STDIN if path == "-" else git.quote(os.fsencode(path))
 
 
 def _tell(text: str) -> None:
