@@ -144,7 +144,9 @@ def test_refs_of_any_name_are_pushed_with_their_binaries(pushing: Work, store: P
     assert sha_of(b"of an odd branch") in check(store)
 
 
-def test_an_existing_hook_is_called_first_and_comes_back(pushing: Work, tmp_path: Path) -> None:
+def test_an_existing_hook_is_called_first_and_comes_back(
+    pushing: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pushing.run("gitlob-setup", "-q", "--uninstall")
     hook = pushing.path / ".git" / "hooks" / "pre-push"
     assert not hook.exists()
@@ -153,13 +155,13 @@ def test_an_existing_hook_is_called_first_and_comes_back(pushing: Work, tmp_path
     hook.chmod(0o755)
     for _ in range(2):
         pushing.run("gitlob-setup", "-q", "--hooks")
-    os.environ["OLDPWD_LOG"] = str(tmp_path / "log")
+    monkeypatch.setenv("OLDPWD_LOG", str(tmp_path / "log"))
     pushing.commit(a__bin=b"second")
     pushing.git("push", "-q", "origin", "main")
     told = (tmp_path / "log").read_text()
     assert told.startswith("origin\nrefs/heads/main ")
     pushing.commit(a__bin=b"third")
-    os.environ["HOOK_CODE"] = "1"
+    monkeypatch.setenv("HOOK_CODE", "1")
     pushing.git("push", "-q", "origin", "main", code=1)
     pushing.run("gitlob-setup", "-q", "--uninstall")
     assert hook.read_text() == own
