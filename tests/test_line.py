@@ -96,7 +96,7 @@ def test_a_line_that_breaks_amid_a_transfer_is_tried_again(ready: Work, sshd: Ss
     put(tmp_path / "remote" / "x", content)
     work = repository(tmp_path / "work", sshd.location(tmp_path / "remote" / "x"), {"a.bin": content}, have=False)
     pid = tmp_path / "pid"
-    ssh = sshd.forced(f'{CHATTER}[ -e {pid} ] || echo "$PPID" >{pid}; exec sh -c "$SSH_ORIGINAL_COMMAND"')
+    ssh = sshd.forced(f'{CHATTER}echo "$PPID" >{pid}; exec sh -c "$SSH_ORIGINAL_COMMAND"')
     process = subprocess.Popen(
         ["gitlob-sync", "--pull", "--bwlimit", "20m"], cwd=work.path, stderr=subprocess.PIPE, encoding="utf-8",
         env={**os.environ, "GIT_SSH_COMMAND": ssh},

@@ -103,6 +103,8 @@ def _never_began(location: Location, code: int, words: Words, worked: bool) -> G
 
 
 def _rrsync_refused(where: str, said: str) -> UsageError:
+    if said.endswith("No such file or directory"):  # rrsync opens what is to be read before rsync could say so
+        return NotAStore(f"{where} is not there: {said}", "the first push makes it; or correct its location")
     if "read-only server" in said:
         return UsageError(f"{where}: the rrsync there lets nobody write: {said}", "push with another key, or elsewhere")
     return UsageError(
