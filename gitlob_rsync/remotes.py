@@ -55,13 +55,16 @@ class Remotes:
         )  # fmt: skip
 
     def named(self, word: str, preferred: Collection[str]) -> str | None:
-        """The remote that git means by a name or a URL: of several with one URL one of those that are `preferred`; None
-        where no remote has that URL."""
-        if word in preferred or word in self.urls or word in self.push_urls or word in ("", "."):
+        """The remote that git means by a name or a URL: of several with one URL, whatever they are called, one of those that
+        are `preferred`; None where no remote has that URL."""
+        if word in preferred or word in ("", "."):
             return word or None
+        known = {**self.urls, **self.push_urls}
         asked = {self._plain(word), self._plain(_rewritten(word, self.instead)), self._plain(self._pushed_to(word))}
-        same = [name for name in {**self.urls, **self.push_urls} if asked & self._places(name)]
-        return next((name for name in same if name in preferred), same[0] if same else None)
+        if word in known:
+            asked = self._places(word)
+        same = [name for name in known if asked & self._places(name)]
+        return next((name for name in same if name in preferred), word if word in known else same[0] if same else None)
 
     def remote_of(self, branch: str) -> str | None:
         """branch.NAME.remote: a name, or a URL."""

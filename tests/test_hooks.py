@@ -77,9 +77,16 @@ def test_a_binary_that_is_not_to_be_had_stops_the_push(pushing: Work) -> None:
 def test_other_remotes_are_left_alone(pushing: Work, tmp_path: Path) -> None:
     pushing.git("config", "remote.origin.git-lob-path", f"ssh://127.0.0.1:{free_port()}/nowhere")
     subprocess.run(["git", "init", "-q", "--bare", tmp_path / "elsewhere.git"], check=True)
+    pushing.git("remote", "add", "elsewhere", str(tmp_path / "elsewhere.git"))
+    pushing.commit(a__bin=b"second")
+    pushing.git("push", "-q", "elsewhere", "main")
+    pushing.git("push", "-q", str(tmp_path / "elsewhere.git"), "main:refs/heads/by-url")
+
+
+def test_another_name_of_one_remote_means_its_store(pushing: Work, store: Path) -> None:
     pushing.commit(a__bin=b"second")
     pushing.git("push", "-q", "origin2", "main")
-    pushing.git("push", "-q", str(tmp_path / "elsewhere.git"), "main:refs/heads/by-url")
+    assert sha_of(b"second") in check(store)
 
 
 BY_URL = {
