@@ -18,15 +18,23 @@ def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = F
     Raises RemoteError where the remote cannot be reached or broke off, WrongStore where another store is there.
     """
     repo, remote = connection.repo, connection.remote
-    tips: list[str] = []
-    if isinstance(scope, Committed):
-        known = () if recheck else _known(connection)
-        tips = [*history.tips(repo, scope), *(known if scope.refs else ())]
-        scope = replace(scope, known=known)
-    report = _push_scope(connection, scope, dry_run=dry_run, recheck=recheck)
-    if tips and not dry_run and not scope.pathspecs and _is_whole(report):
+    done: Report | None = None
+    while True:
+        tips: list[str] = []
+        if isinstance(scope, Committed):
+            known = () if recheck else _known(connection)
+            tips = [*history.tips(repo, scope), *(known if scope.refs else ())]
+            scope = replace(scope, known=known)
+        report = _push_scope(connection, scope, dry_run=dry_run, recheck=recheck)
+        done = _joined(done, report)
+        if dry_run or not _is_whole(report):
+            return done
+        if _is_still_said(connection, report, scope):
+            break
+        recheck = False
+    if tips and not scope.pathspecs:
         record.write(repo, remote, tips)
-    return report
+    return done
 
 
 def push_commits(connection: Connection, commits: Collection[str], others: Collection[str] = ()) -> Report:
@@ -34,20 +42,45 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
     `others` need, trees and blobs that tags name. Where something is neither here nor there, nothing is sent. Raises as
     push."""
     repo, remote = connection.repo, connection.remote
-    known = _known(connection)
     beside = history.in_objects(repo, others) if others else {}
-    # without any commit nothing of history, which is what a scope without refs stands for
-    scope = Committed(tuple(commits), known=known) if commits else None
-    report = _push_scope(connection, scope, beside=beside, all_or_nothing=True)
-    if _is_whole(report) and not set(commits) <= set(known):
+    done: Report | None = None
+    while True:
+        known = _known(connection)
+        # without any commit nothing of history, which is what a scope without refs stands for
+        scope = Committed(tuple(commits), known=known) if commits else None
+        report = _push_scope(connection, scope, beside=beside, all_or_nothing=True)
+        done = _joined(done, report)
+        if not _is_whole(report):
+            return done
+        if _is_still_said(connection, report, scope):
+            break
+    if not set(commits) <= set(known):
         record.write(repo, remote, [*commits, *history.unreached(repo, known, commits)])
-    return report
+    return done
 
 
 def _known(connection: Connection) -> tuple[str, ...]:
-    """The commits on record. What was pushed before it was said to be needed may have been purged there."""
+    """The commits on record whose history this clone's list covers. What it does not say to be needed may have been purged
+    there."""
     told = published.read(connection.repo, connection.remote)
-    return record.read(connection.repo, connection.remote) if told else ()
+    return tuple(tip for tip in record.read(connection.repo, connection.remote) if tip in told.tips) if told else ()
+
+
+def _is_still_said(connection: Connection, report: Report, scope: Committed | Recent) -> bool:
+    """Whether this clone's list still names, after a push, what that took for needed: a purge of the remote store from this
+    clone writes it anew, by the refs of that moment, and what it does not name may be gone from there since. A push takes
+    hours, and refs change meanwhile."""
+    told = published.read(connection.repo, connection.remote)
+    known = scope.known if isinstance(scope, Committed) else ()
+    return told is None or (report.selected <= told.shas and set(known) <= set(told.tips))
+
+
+def _joined(before: Report | None, report: Report) -> Report:
+    """A push that had to be done once more."""
+    if before is None:
+        return report
+    moved = (before.bytes or 0) + (report.bytes or 0)
+    return replace(report, transferred=before.transferred + report.transferred, bytes=moved)
 
 
 def _is_whole(report: Report) -> bool:

@@ -4,10 +4,19 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from gitlob_rsync import push
+from gitlob_rsync.config import Settings
+from gitlob_rsync.connection import Connection
+from gitlob_rsync.git import Repo
+from gitlob_rsync.history import Committed
+from gitlob_rsync.progress import Silent
+from gitlob_rsync.report import Report
+from gitlob_rsync.stores import Stores
 from tests.conftest import DAY, Daemon, Work
 from tests.handmade import check, files_of, put, sha_of
 from tests.test_transfer import Place, chunk, commit, make_place, repository
@@ -438,3 +447,82 @@ def test_what_is_pushed_anew_meanwhile_stays(on_a_path: tuple[Work, Path], tmp_p
     assert not done.stderr
     assert sha_of(OLD) in check(store)
     assert [sha_of(OLD)] == [sha for shas in trash(store).values() for sha in shas]
+
+
+# A push and a purge of one clone at once
+
+
+@pytest.fixture
+def amid(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Work, Callable[[Callable[[], None]], None]]:
+    """A clone that pushed what only a branch needed that is deleted by now, and what has something happen in it when its next
+    push has just sent all, and has not put it on record yet."""
+    work = repository(tmp_path / "work", str(store), {"a.bin": ONE})
+    work.git("branch", "-q", "kept")
+    commit(work, {"b.bin": OLD})
+    put(work.content, OLD)
+    work.sync("--push")
+    work.git("branch", "-q", "gone")
+    work.git("reset", "-q", "--hard", "kept")
+    age(store, OLD, 30)
+    old = work.git("rev-parse", "gone").decode().strip()
+    work.git("branch", "-q", "-D", "gone")
+    (work.path / "old").write_text(old)
+    monkeypatch.chdir(work.path)
+    send = push._push
+
+    def arrange(event: Callable[[], None]) -> None:
+        def once(*args: object) -> Report:
+            monkeypatch.setattr(push, "_push", send)
+            report = send(*args)
+            event()
+            return report
+
+        monkeypatch.setattr(push, "_push", once)
+
+    return work, arrange
+
+
+def connection(work: Work) -> Connection:
+    repo = Repo.discover()
+    settings = Settings.load(repo)
+    return Connection(repo, Stores.load(repo), settings, settings.remote(None), Silent("test"))
+
+
+def test_a_purge_amid_a_push_leaves_nothing_on_record_that_it_takes(
+    amid: tuple[Work, Callable[[Callable[[], None]], None]], store: Path
+) -> None:
+    work, arrange = amid
+    commit(work, {"c.bin": TWO})
+    put(work.content, TWO)
+    arrange(lambda: purge(work) and None)
+    with connection(work) as joined:
+        push.push_commits(joined, [work.git("rev-parse", "HEAD").decode().strip()])
+    assert check(store) == {sha_of(ONE), sha_of(TWO)}
+    work.git("branch", "back", work.read("old").decode())
+    with connection(work) as joined:
+        push.push_commits(joined, [work.git("rev-parse", "back").decode().strip()])
+    assert check(store) == {sha_of(ONE), sha_of(TWO), sha_of(OLD)}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_purge_amid_a_push_takes_nothing_that_it_pushes(
+    amid: tuple[Work, Callable[[Callable[[], None]], None]], store: Path, whole: bool
+) -> None:
+    """What is pushed is no ref's any more when the purge looks."""
+    work, arrange = amid
+    commit(work, {"c.bin": OLD})
+    pushed = work.git("rev-parse", "HEAD").decode().strip()
+
+    def amend() -> None:
+        work.git("reset", "-q", "--hard", "kept")
+        purge(work)
+
+    arrange(amend)
+    with connection(work) as joined:
+        if whole:
+            push.push(joined, Committed((pushed,)))
+        else:
+            push.push_commits(joined, [pushed])
+    assert check(store) == {sha_of(ONE), sha_of(OLD)}
