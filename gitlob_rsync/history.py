@@ -364,8 +364,3 @@ def unreached(repo: Repo, commits: Collection[str], others: Collection[str]) -> 
     revisions = "".join(f"{commit}\n" for commit in commits) + "".join(f"^{commit}\n" for commit in others)
     outside = set(repo.run("rev-list", "--stdin", input=revisions.encode()).decode().split())
     return [commit for commit in commits if commit in outside]
-
-
-def tracked(repo: Repo, remote: str) -> list[str]:
-    """The commits that the tracking branches of a remote are at, by its fetch refspecs (tracking.branches)."""
-    return list(_dated(repo, tracking.branches(repo, remote)))

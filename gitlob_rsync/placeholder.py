@@ -15,9 +15,9 @@ SIZE = len(PREFIX) + 40
 
 _SHA = re.compile(rb"[0-9a-fA-F]{40}\Z")
 _BOM = b"\xef\xbb\xbf"
-_READ_BY_NAME = frozenset(
-    (b".gitattributes", b".gitignore", b".gitmodules", b".mailmap", b".gitlobconfig", b".lfsconfig")
-)
+READ_BY_NAME = (".gitattributes", ".gitignore", ".gitmodules", ".mailmap", ".gitlobconfig", ".lfsconfig")
+"""Files that git, this program and git-lfs read as they are committed, in any folder: no binaries."""
+_READ_BY_NAME = frozenset(name.encode() for name in READ_BY_NAME)
 
 
 def is_sha(text: str) -> bool:

@@ -66,6 +66,11 @@ class Remotes:
         same = [name for name in known if asked & self._places(name)]
         return next((name for name in same if name in preferred), word if word in known else same[0] if same else None)
 
+    @property
+    def every_url(self) -> list[str]:
+        """Where remotes are fetched from."""
+        return [_rewritten(url, self.instead) for urls in self.urls.values() for url in urls]
+
     def remote_of(self, branch: str) -> str | None:
         """branch.NAME.remote: a name, or a URL."""
         return self.branch_remotes.get(branch, (None,))[-1]
@@ -81,14 +86,14 @@ class Remotes:
         """The ref here in which a remote's ref is kept."""
         for spec in self.fetch.get(remote, ()):
             there, _, here = spec.removeprefix("+").partition(":")
-            if here and (middle := _matched(there, ref)) is not None:
+            if here and (middle := starred(there, ref)) is not None:
                 return here.replace("*", middle, 1)
         return None
 
     def tracked_by(self, ref: str) -> list[str]:
         """The remotes of which a ref here is kept."""
         kept = {name: [spec.partition(":")[2] for spec in specs] for name, specs in self.fetch.items()}
-        return [name for name, refs in kept.items() if any(_matched(here, ref) is not None for here in refs if here)]
+        return [name for name, refs in kept.items() if any(starred(here, ref) is not None for here in refs if here)]
 
     def _places(self, name: str) -> set[str]:
         """Where a remote is fetched from and pushed to."""
@@ -120,7 +125,7 @@ def _rewritten(url: str, rules: Lists) -> str:
     return base + url[len(start) :]
 
 
-def _matched(pattern: str, ref: str) -> str | None:
+def starred(pattern: str, ref: str) -> str | None:
     """What the star of a side of a refspec stands for, "" where it has none; None where the ref does not match."""
     start, star, end = pattern.partition("*")
     if not star:

@@ -4,7 +4,7 @@ this loads little."""
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -51,12 +51,12 @@ class Stores:
         lenders = tuple(map(_lent, dict.fromkeys(_alternates(os.path.join(repo.common_dir, "objects")))))
         return cls(Store(os.path.join(repo.folder, "content"), sharing), shared, lenders)
 
-    def with_origins(self, repo: Repo) -> "Stores":
-        """The same, with those of the repositories on this machine that remotes are at (git clone of a folder, which shares
-        objects by hard links and notes nothing of it). For who has no remote store: else binaries come from that."""
-        asked = repo.run("config", "-z", "--get-regexp", r"^remote\..*\.url$", ok=(0, 1)).split(b"\0")
-        urls = (os.fsdecode(line.partition(b"\n")[2]).removeprefix("file://") for line in asked)
-        places = dict.fromkeys(filter(None, map(_common_dir, filter(os.path.isabs, urls))))
+    def with_origins(self, urls: Iterable[str]) -> "Stores":
+        """The same, with those of the repositories on this machine that remotes are at, by their `urls` (git clone of a
+        folder, which shares objects by hard links and notes nothing of it). For who has no remote store: else binaries come
+        from that."""
+        paths = (url.removeprefix("file://") for url in urls)
+        places = dict.fromkeys(filter(None, map(_common_dir, filter(os.path.isabs, paths))))
         return replace(self, lenders=self.lenders + tuple(_lent(os.path.join(place, "objects")) for place in places))
 
     @property

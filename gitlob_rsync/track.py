@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from gitlob_rsync import install, process
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git import Repo
+from gitlob_rsync.placeholder import READ_BY_NAME
 
-READ = (".gitattributes", ".gitignore", ".gitmodules", ".mailmap", ".gitlobconfig", ".lfsconfig")
-"""Files that git, this program and git-lfs read as they are committed: no binaries."""
 EXCEPTION = "!filter !text !merge"
 _PROBE = "gitlob-probe"
 _MOST = 500
@@ -49,9 +48,9 @@ def plan(repo: Repo, patterns: Collection[str]) -> Plan:
     before = files.get(ours, "")
     after = _joined(before, lines)
     folder = ours.removesuffix(".gitattributes")
-    read = {f"{folder}{below}{name}": name for name in READ for below in ("", "x/")}
+    read = {f"{folder}{below}{name}": name for name in READ_BY_NAME for below in ("", "x/")}
     values = _filters(repo, {ours: after}, read)
-    excepted = [name for name in READ if any(values[at] == "lob" for at, of in read.items() if of == name)]
+    excepted = [name for name in READ_BY_NAME if any(values[at] == "lob" for at, of in read.items() if of == name)]
     lines = lines + [f"{name} {EXCEPTION}" for name in excepted]
     return Plan(path, lines, list(_remarks(repo, patterns, ours, files, _joined(before, lines))))
 
@@ -69,7 +68,7 @@ def _check(pattern: str, cwd: str, top: str) -> None:
 
     if _DRIVE.match(pattern):
         raise refuse("is an absolute path of Windows, and matches nothing", where=f"files are tracked below {top}")
-    if (name := _sample(pattern).rpartition("/")[2]) in READ:
+    if (name := _sample(pattern).rpartition("/")[2]) in READ_BY_NAME:
         raise refuse(f"is for {name}, which is read as it is committed: it cannot be a binary")
     plain = _MAGIC.sub("", pattern)
     if plain != pattern:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gitlob_rsync.git import Repo
+from gitlob_rsync.remotes import starred
 
 _BRANCHES = "refs/heads/"
 _LOCAL = (_BRANCHES, "refs/tags/", "refs/stash", "refs/notes/", "refs/bisect/", "refs/worktree/", "refs/rewritten/",
@@ -31,17 +32,8 @@ class _Refspec:
 
     def source_of(self, ref: str) -> str | None:
         """What is fetched to `ref`, if anything."""
-        star = _star(self.destination, ref)
+        star = starred(self.destination, ref)
         return None if star is None else self.source.replace("*", star)
-
-
-def _star(pattern: str, name: str) -> str | None:
-    """What the `*` of a pattern stands for in a name; None where the two do not match."""
-    before, star, after = pattern.partition("*")
-    if not star:
-        return "" if name == pattern else None
-    matching = len(name) >= len(before) + len(after) and name.startswith(before) and name.endswith(after)
-    return name[len(before) : len(name) - len(after)] if matching else None
 
 
 def branches(repo: Repo, remote: str | None) -> list[str]:
@@ -88,7 +80,7 @@ def _claimed(repo: Repo, remote: str | None) -> Iterator[tuple[str, str, bool, l
         for spec in positive:
             source = spec.source_of(ref)
             if source is not None and not any(
-                no.remote == spec.remote and _star(no.source, source) is not None for no in negative
+                no.remote == spec.remote and starred(no.source, source) is not None for no in negative
             ):
                 claims.append((spec, source))
         if remote == "*" or any(spec.remote == remote for spec, _ in claims):

@@ -71,7 +71,7 @@ SAME_FLOOR = {
     "git": {"process"},
     "history": {"git", "partial", "process", "roots", "tracking"},
     "roots": {"git", "process"},
-    "tracking": {"git"},
+    "tracking": {"git", "remotes"},
     "partial": {"git", "process"},
     "config": {"git", "gitconfig", "history", "lock", "remotes"},
     "lock": {"store"},

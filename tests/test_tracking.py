@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import history, tracking
+from gitlob_rsync import tracking
 from gitlob_rsync.git import Repo
 from tests.conftest import Work, init
 from tests.handmade import sha_of
@@ -109,7 +109,7 @@ def test_what_is_a_branch_of_a_remote(tmp_path: Path, case: Case, monkeypatch: p
     monkeypatch.chdir(work.path)
     repo = Repo.discover()
     for remote, names in strict.items():
-        assert sorted(history.tracked(repo, remote)) == sorted(at[name] for name in names.split()), remote
+        assert sorted(tracking.branches(repo, remote)) == sorted(at[name] for name in names.split()), remote
     for remote, names in wide.items():
         assert sorted(tracking.seen(repo, remote)) == sorted(at[name] for name in names.split()), remote
     assert tracking.branches(repo, None) == tracking.seen(repo, None) == []
@@ -126,7 +126,7 @@ def test_the_name_of_the_branch_that_is_the_remotes_head_is_no_branch(tmp_path: 
 
 def tracked(work: Work, remote: str) -> list[str]:
     program = (
-        "import sys; from gitlob_rsync import git, history; print(*history.tracked(git.Repo.discover(), sys.argv[1]))"
+        "import sys; from gitlob_rsync import git, tracking; print(*tracking.branches(git.Repo.discover(), sys.argv[1]))"
     )
     return work.run("python3", "-c", program, remote).stdout.split()
 

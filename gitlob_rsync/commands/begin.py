@@ -39,7 +39,7 @@ def begin(program: str, given: argparse.Namespace, *, offline: bool = False) -> 
     stores = Stores.load(repo)
     settings = config.Settings.load(repo)
     if not settings.remotes and not settings.wrong_remotes:
-        stores = stores.with_origins(repo)
+        stores = stores.with_origins(settings.git_remotes.every_url)
     said = {name: value for name in ("timeout", "lock_wait") if (value := getattr(given, name, None)) is not None}
     if (rate := getattr(given, "bwlimit", None)) is not None:
         said["bwlimit"] = config.bwlimit(rate, lambda why: UsageError(f"--bwlimit {rate!r}: {why}"))

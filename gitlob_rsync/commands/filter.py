@@ -141,7 +141,7 @@ def _source(repo: git.Repo, stores: Stores, origin: serve.Origin, *, for_git: bo
     if not settings.autofetch:
         return serve.Source(None, "git-lob.autofetch is off", settings.must_have, hint, final=True)
     if not remotes:
-        return serve.Source(_from_origins(repo, stores, settings), str(failure), settings.must_have, hint)
+        return serve.Source(_from_origins(stores, settings), str(failure), settings.must_have, hint)
     failures: list[GitlobError] = []
 
     def download(shas: Collection[Sha]) -> str:
@@ -185,11 +185,11 @@ def _remotes(repo: git.Repo, settings: "Settings", origin: serve.Origin, default
     return found
 
 
-def _from_origins(repo: git.Repo, stores: Stores, settings: "Settings") -> "Callable[[Collection[Sha]], str] | None":
+def _from_origins(stores: Stores, settings: "Settings") -> "Callable[[Collection[Sha]], str] | None":
     """Where no remote has a store: what the repositories on this machine have that remotes are at."""
     if settings.remotes or settings.wrong_remotes:
         return None
-    with_origins = stores.with_origins(repo)
+    with_origins = stores.with_origins(settings.git_remotes.every_url)
 
     def bring(shas: Collection[Sha]) -> str:
         for sha in shas:
