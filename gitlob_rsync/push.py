@@ -91,12 +91,12 @@ def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
     """Send every binary of the local store that the remote one has not, by its listing. Raises as push."""
     store = connection.store
     here = [meta for sha in store.shas() if (meta := store.complete(sha))]
-    listing = connection.listing(new=True)
-    lacking = [meta for meta in here if not meta.whole_in(listing)]
-    everything = frozenset(meta.sha for meta in here)
     if here and not dry_run:
         connection.establish()
         _publish(connection, (), ())
+    listing = connection.listing(new=True)
+    lacking = [meta for meta in here if not meta.whole_in(listing)]
+    everything = frozenset(meta.sha for meta in here)
     report = Report(everything, everything)
     return _push(
         connection, report, lacking, dry_run, lambda shas: history.references(connection.repo, Committed(), shas)

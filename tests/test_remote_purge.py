@@ -526,3 +526,21 @@ def test_a_purge_amid_a_push_takes_nothing_that_it_pushes(
         else:
             push.push_commits(joined, [pushed])
     assert check(store) == {sha_of(ONE), sha_of(OLD)}
+
+
+def test_a_push_of_everything_looks_after_it_said_what_is_needed(
+    amid: tuple[Work, Callable[[Callable[[], None]], None]], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, _ = amid
+    commit(work, {"c.bin": OLD})
+    publish = push._publish
+
+    def late(*args: object) -> None:
+        for name in files_of(OLD):  # another clone's purge, just before
+            (store / name).unlink()
+        publish(*args)
+
+    monkeypatch.setattr(push, "_publish", late)
+    with connection(work) as joined:
+        push.push_everything(joined)
+    assert check(store) == {sha_of(ONE), sha_of(OLD)}
