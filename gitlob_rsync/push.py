@@ -29,10 +29,11 @@ def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = F
         done = _joined(done, report)
         if dry_run or not _is_whole(report):
             return done
-        if _is_still_said(connection, report, scope):
+        tips = [] if scope.pathspecs else tips
+        if _is_still_said(connection, report, scope, tips):
             break
         recheck = False
-    if tips and not scope.pathspecs:
+    if tips:
         record.write(repo, remote, tips)
     return done
 
@@ -52,7 +53,7 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
         done = _joined(done, report)
         if not _is_whole(report):
             return done
-        if _is_still_said(connection, report, scope):
+        if _is_still_said(connection, report, scope, commits):
             break
     if not set(commits) <= set(known):
         record.write(repo, remote, [*commits, *history.unreached(repo, known, commits)])
@@ -66,13 +67,21 @@ def _known(connection: Connection) -> tuple[str, ...]:
     return tuple(tip for tip in record.read(connection.repo, connection.remote) if tip in told.tips) if told else ()
 
 
-def _is_still_said(connection: Connection, report: Report, scope: Committed | Recent) -> bool:
+def _is_still_said(connection: Connection, report: Report, scope: Committed | Recent, tips: Collection[str]) -> bool:
     """Whether this clone's list still names, after a push, what that took for needed: a purge of the remote store from this
     clone writes it anew, by the refs of that moment, and what it does not name may be gone from there since. A push takes
-    hours, and refs change meanwhile."""
-    told = published.read(connection.repo, connection.remote)
+    hours, and refs change meanwhile. If it does, it is noted to cover the history of `tips`."""
+    repo, remote = connection.repo, connection.remote
     known = scope.known if isinstance(scope, Committed) else ()
-    return told is None or (report.selected <= told.shas and set(known) <= set(told.tips))
+    with published.turn(connection.store, "a push", connection.settings.lock_wait):
+        told = published.read(repo, remote)
+        if told is None:
+            return True
+        if not (report.selected <= told.shas and set(known) <= set(told.tips)):
+            return False
+        if not set(tips) <= set(told.tips):
+            published.note(repo, remote, told.shas, {*told.tips, *tips})
+        return True
 
 
 def _joined(before: Report | None, report: Report) -> Report:
