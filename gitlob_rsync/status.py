@@ -129,6 +129,9 @@ def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection
                 needed = {sha for _, changes in tips for _, sha in changes if sha}
                 status.others = _amount(size for sha, (size, _) in own.held.items() if sha not in needed)
                 if status.remote:
+                    # in a store that is lent only what is needed is looked for: it may be large
+                    wanted = (to_push | to_pull) - here.keys() if stores.lenders else ()
+                    here |= {sha: meta.size for sha in wanted if (meta := stores.find(sha))}
                     status.push, status.pull = _push(to_push, here), _pull(to_pull, here)
     return status
 

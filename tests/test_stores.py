@@ -1,5 +1,6 @@
 """Where this machine may have a binary beside the repository's own store: the shared store, and repositories that lend theirs."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -153,6 +154,19 @@ def test_a_pull_asks_for_nothing_that_an_alternate_has(source: Work, tmp_path: P
     assert other.read("a.bin") == b"first" and other.git("status", "--porcelain") == b""
     assert check(other.content) == shas_in(store)
     assert snapshot(source.content) == before
+
+
+def test_the_status_says_what_dry_runs_say_of_what_is_lent(source: Work, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    subprocess.run(["git", "clone", "-q", "-n", "--shared", source.path, other], check=True)
+    work = Work(other)
+    work.run("gitlob-setup", "-q", "origin", str(tmp_path / "remote"))
+    said = json.loads(work.run("gitlob-status", "--json").stdout)
+    for direction in ("push", "pull"):
+        dry = work.json(f"--{direction}", "-n")
+        assert {key: said[direction][key] for key in ("transferred", "bytes")} == {
+            key: dry[key] for key in ("transferred", "bytes")
+        }
 
 
 def test_a_purge_and_a_repair_leave_what_is_lent_alone(source: Work, tmp_path: Path) -> None:
