@@ -249,20 +249,21 @@ def _team_values(repo: Repo, places: list[str]) -> list[Value]:
     """The tracked file: that of the working tree, or else the first that is in one of `places`. It is never followed into
     what it includes, or through a link: what is no file says nothing."""
     path = os.path.join(repo.work_tree, TEAM_FILE) if repo.work_tree else None
-    try:
-        if path and os.path.lexists(path):
-            if os.path.islink(path) or not os.path.isfile(path):
-                return []
-            return list(parse(repo.run("config", "-z", "--list", "--no-includes", "--file", path), TEAM_FILE))
+    if path and os.path.lexists(path):
+        if os.path.islink(path) or not os.path.isfile(path):
+            return []
+        where, origin = ("--file", path), TEAM_FILE
+    else:
         found = _first_with_team_file(repo, places)
         if not found or not _is_file(repo, found[0]):
             return []
-        listing = repo.run("config", "-z", "--list", "--no-includes", "--blob", found[1])
+        where, origin = ("--blob", found[1]), f"{found[0]}:{TEAM_FILE}"
+    try:
+        return list(parse(repo.run("config", "-z", "--list", "--no-includes", *where), origin))
     except ToolKilled:
         raise
     except ToolError as error:
         raise UsageError(f"{TEAM_FILE} cannot be read: {error}", "mend the file") from None
-    return list(parse(listing, f"{found[0]}:{TEAM_FILE}"))
 
 
 def _first_with_team_file(repo: Repo, places: list[str]) -> tuple[str, str] | None:
