@@ -67,7 +67,9 @@ def _known(connection: Connection) -> tuple[str, ...]:
     return tuple(tip for tip in record.read(connection.repo, connection.remote) if tip in told.tips) if told else ()
 
 
-def _is_still_said(connection: Connection, report: Report, scope: Committed | Recent, tips: Collection[str]) -> bool:
+def _is_still_said(
+    connection: Connection, report: Report, scope: Committed | Recent | None, tips: Collection[str]
+) -> bool:
     """Whether this clone's list still names, after a push, what that took for needed: a purge of the remote store from this
     clone writes it anew, by the refs of that moment, and what it does not name may be gone from there since. A push takes
     hours, and refs change meanwhile. If it does, it is noted to cover the history of `tips`."""
