@@ -281,10 +281,21 @@ def test_its_hint_names_a_command_that_works(two: Work, tmp_path: Path, how: lis
     (tmp_path / "upstream").rename(tmp_path / "gone")
     two.git("config", "git-lob.autofetch", autofetch)
     done = subprocess.run(["git", *how], cwd=two.path, capture_output=True, text=True)
-    hint = done.stderr.rpartition("(")[2].partition(" brings it)")[0]
+    hint = done.stderr.rpartition("(")[2].partition(" brings it")[0]
     assert done.returncode == 0 and "2 files wait" in done.stderr and hint == "gitlob-sync --checkout upstream"
     (tmp_path / "gone").rename(tmp_path / "upstream")
     two.run(*hint.split())
+    assert (two.read("u.bin"), two.read("v.bin")) == (b"of upstream", b"of upstream too")
+
+
+def test_the_hint_of_a_merge_names_the_other_remotes(two: Work) -> None:
+    """To a merge git gives a filter no commit."""
+    done = subprocess.run(
+        ["git", "merge", "-q", "--no-ff", "--no-edit", "--allow-unrelated-histories", "upstream/theirs"],
+        cwd=two.path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and "gitlob-sync --checkout upstream, if it comes from there" in done.stderr
+    two.sync("--checkout", "upstream")
     assert (two.read("u.bin"), two.read("v.bin")) == (b"of upstream", b"of upstream too")
 
 

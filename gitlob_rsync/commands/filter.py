@@ -138,6 +138,9 @@ def _source(repo: git.Repo, stores: Stores, origin: serve.Origin, *, for_git: bo
     else:
         hint = f"{way}, after gitlob-setup REMOTE LOCATION,"
     hint += " brings it"
+    # what a merge or a cherry-pick takes from elsewhere, git does not say to a filter
+    if remotes and (others := sorted(settings.remotes.keys() - {remote.name for remote in remotes})):
+        hint += f", or {' or '.join(f'{way} {name}' for name in others)}, if it comes from there"
     if not settings.autofetch:
         return serve.Source(None, "git-lob.autofetch is off", settings.must_have, hint, final=True)
     if not remotes:
