@@ -108,7 +108,7 @@ class Transfer:
         self.target = place.folder if direction == "--push" else self.work.content
 
     def start(self) -> "subprocess.Popen[str]":
-        argv = ["gitlob-sync", self.direction, "--bwlimit", RATE]
+        argv = ["gitlob-sync", "-q", self.direction, "--bwlimit", RATE]
         return subprocess.Popen(argv, cwd=self.work.path, stderr=subprocess.PIPE, encoding="utf-8")
 
     def start_and_wait(self, chunks: int = 3) -> "subprocess.Popen[str]":

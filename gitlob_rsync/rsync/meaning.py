@@ -7,7 +7,7 @@ import re
 from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.rsync.run import Ended
-from gitlob_rsync.rsync.words import Words, errno_of
+from gitlob_rsync.rsync.words import Words, errno_of, tells
 
 AGAIN = "run it again: it resumes"
 _FULL = (errno.ENOSPC, 122, 69)
@@ -243,7 +243,7 @@ def _of_rsync(location: Location, code: int, words: Words) -> GitlobError:
 def _quoted(location: Location, words: Words, prefer: list[str]) -> str:
     """The line to quote. Between this rsync and a disk or a daemon nobody else speaks."""
     if not prefer and not words.telling and location.kind is not Kind.SSH:
-        prefer = [line for line in words.lines if not line.startswith("rsync ")]
+        prefer = [line for line in words.lines if tells(line)]
     return words.gist(prefer)
 
 

@@ -74,7 +74,7 @@ class Words:
     @cached_property
     def telling(self) -> list[str]:
         """Of these, the lines that say what went wrong, and are no mere consequence."""
-        return [line for line in self.rsync if not _CONSEQUENCE.match(line)]
+        return [line for line in self.rsync if tells(line)]
 
     @cached_property
     def of_the_line(self) -> list[str]:
@@ -127,6 +127,11 @@ class Words:
         """The line to quote: the first of `prefer`, else of what rsync says."""
         rest = (line for line in self.rsync if not _BROKEN_PIPE.match(line))
         return next(iter([*prefer, *self.telling, *filter(None, [self.ssh]), *rest]), "it said nothing")
+
+
+def tells(line: str) -> bool:
+    """Whether a line says what went wrong, and is no mere consequence."""
+    return not _CONSEQUENCE.match(line)
 
 
 def _foreign(line: str) -> bool:
