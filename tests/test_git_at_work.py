@@ -98,7 +98,8 @@ def is_clean(work: Work) -> bool:
 
 @dataclass(frozen=True)
 class Rsync:
-    """A script in rsync's place that keeps the list of names of each run but `rsync --version`."""
+    """A script in rsync's place that keeps the list of names of each run that has one: a look at which store it is has
+    none, but counts where it fails."""
 
     folder: Path
 
@@ -124,8 +125,9 @@ def rsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rsync:
     real = shutil.which("rsync")
     (folder / "rsync").write_text(
         f'#!/bin/sh\n[ "$1" = --version ] && exec {real} --version\n'
+        f"[ -e {folder}/refuse ] && echo 'nobody answers' >&2 && : >{folder}/names.refused$$ && exit 10\n"
+        f'case "$*" in *--files-from*) ;; *) {real} "$@" && exit; code=$?; : >{folder}/names.failed$$; exit $code ;; esac\n'
         f"names=$(mktemp {folder}/names.XXXXXX) && cat >$names || exit 1\n"
-        f"[ -e {folder}/refuse ] && echo 'nobody answers' >&2 && exit 10\n"
         f'exec {real} "$@" <$names\n'
     )
     (folder / "rsync").chmod(0o755)

@@ -653,7 +653,7 @@ def test_a_push_to_a_disk_of_ours_goes_through_no_linked_folder(
     at.symlink_to(outside)
     work = repository(tmp_path / "work", store, {"a.bin": b"abc"})
     with unchanged(outside):
-        line = one_line(work.sync(*arguments, code=1))
+        line = one_line(work.sync("-q", *arguments, code=1))
     assert str(at) in line
 
 
@@ -690,7 +690,7 @@ def test_what_is_ours_beside_a_store_is_no_link(
     at.symlink_to(outside / "er")
     with unchanged(outside):
         done = work.run(*arguments, code=None)
-    assert done.returncode in (0, 1) and "Traceback" not in done.stderr
+    assert done.returncode in ((2,) if name == "gitlob" else (0, 1)) and "Traceback" not in done.stderr
     assert check(store) == {sha_of(b"abc"), sha_of(b"stray")} or name != "gitlob"
 
 
