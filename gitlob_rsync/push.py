@@ -161,6 +161,8 @@ def _publish(connection: Connection, needed: Collection[Sha], commits: Collectio
     Not `known`: whatever was said before counts for nothing. Two pushes at once must not each forget the other's.
     """
     repo, remote = connection.repo, connection.remote
+    if not known:  # where this is killed, nobody goes by it either
+        record.forget(repo, remote.location)
     with published.turn(connection.store, "a push", connection.settings.lock_wait):
         before = published.read(repo, remote) if known else None
         tips = {*history.tips(repo, Committed()), *commits}
