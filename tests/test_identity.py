@@ -345,7 +345,7 @@ def test_a_clone_of_all_pushes_after_one_listing_and_then_by_its_record(
     other.commit(c__bin=b"c")
     assert pushed(other, "origin", "main")[0] == 0
     second = runs()
-    assert len(second) == 4 and not [run for run in second if "--dry-run" in run]
+    assert len(second) == 3 and not [run for run in second if "--dry-run" in run]
     assert check(store) == {sha_of(b"a"), sha_of(b"b"), sha_of(b"c")}
 
 

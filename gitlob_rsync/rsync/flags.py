@@ -138,6 +138,8 @@ ASIDE = "gitlob"
 """Ours at a remote store, beside the content: no folder of that can have this name."""
 IDENTITY = "identity"
 """The file below ASIDE that says which store it is."""
+MOST_OF_IDENTITY = 4096
+"""Bytes: what is larger says nothing."""
 SHARED_ROOT = 0o2775
 """The permissions of the root of a store that the accounts of a group share, as `git init --shared=group` has it."""
 LEFT_OVER = re.compile(
@@ -161,7 +163,14 @@ def aside_args(folder: str, file: str = "**") -> list[str]:
 def root_args() -> list[str]:
     """What says which store it is, and the root's own permissions, which show where the target is not there yet."""
     kept = (f"/{ASIDE}/", f"/{ASIDE}/{IDENTITY}")
-    return ["--recursive", "--max-size=4096", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+    return [
+        "--recursive",
+        f"--max-size={MOST_OF_IDENTITY}",
+        "--no-h",
+        FORMAT,
+        *(f"--include={kind}" for kind in kept),
+        "--exclude=*",
+    ]
 
 
 def content_args() -> list[str]:

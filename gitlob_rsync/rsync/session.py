@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -32,7 +33,7 @@ from gitlob_rsync.rsync.meaning import (
 from gitlob_rsync.rsync.reports import Item
 from gitlob_rsync.rsync.run import Ended, run
 from gitlob_rsync.rsync.ssh import Ssh
-from gitlob_rsync.store import check_folders
+from gitlob_rsync.store import check_folders, open_plain
 
 _NOWHERE = re.compile(r"link_stat .* failed: (Too many levels of symbolic links|Invalid cross-device link)")
 """What a daemon says of a name below a link: it follows none there, or (since CVE-2026-29518) none that leads out."""
@@ -220,6 +221,9 @@ class Session:
     def look(self) -> Root:
         """Look at the store's root. What is sent later gets permissions by those of the root. Raises NotAStore where there
         is no such folder."""
+        if self.location.kind is Kind.PATH and (root := _root_here(self.location.path)):
+            self._mode = root.mode
+            return root
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "root")
         # one folder is soon listed: who sends nothing but signs of life is given up
         ended = self._run(flags.root_args, self._root(), into + "/", (), steady=True)
@@ -433,3 +437,18 @@ class Session:
             [*given, *limit, *reach, "--", source, target], names, self._meter, env=self._env,
             patience=own.timeout, steady=steady, umask=umask, arrived=arrived,
         )  # fmt: skip
+
+
+def _root_here(path: str) -> Root | None:
+    """The root of a store on a disk of ours, read without an rsync, which takes longer than a small push; None where that
+    fails, and rsync says why. No link in the place of ours leads anywhere."""
+    aside = os.path.join(path, flags.ASIDE)
+    try:
+        mode = os.stat(os.path.join(path, "")).st_mode
+        found = open_plain(os.path.join(aside, flags.IDENTITY)) if not os.path.islink(aside) else None
+        if found is None:
+            return Root(stat.S_IMODE(mode), None)
+        with open(found, "rb") as file:
+            return Root(stat.S_IMODE(mode), file.read(flags.MOST_OF_IDENTITY))
+    except OSError:
+        return None
