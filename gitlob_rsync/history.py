@@ -11,7 +11,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from typing import IO
 
 from gitlob_rsync import git, partial, process, roots, tracking
@@ -167,11 +166,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
         entries = (entry for one in indexes for entry in roots.index_entries(one, scope.pathspecs))
         yield ((entry.blob, entry.path) for entry in entries)
         return
-    limits = ["--", *scope.pathspecs] if scope.pathspecs else []
-    diff_tree = repo.argv(*DIFF_TREE, *limits)
-    beside: list[tuple[str, bytes]] = []
-    if isinstance(scope, Committed | Unpushed) and not scope.refs and (named := loose(repo)):
-        beside = _of_objects(repo, named, *limits)
+    diff_tree = repo.argv(*DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))
     with process.scratch() as feed:
         if isinstance(scope, Committed):
             feed.writelines(
@@ -183,7 +178,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
             argvs = [diff_tree]
         feed.seek(0)
         with process.pipeline(*argvs, env=repo.env, cwd=repo.cwd, stdin=feed) as output:
-            yield chain(_new_sides(output), beside)
+            yield _new_sides(output)
 
 
 def _start(repo: Repo, scope: Committed | Unpushed) -> list[str]:
@@ -330,15 +325,9 @@ def walk(repo: Repo, tips: Collection[str], *options: str) -> Iterator[tuple[str
 def in_objects(repo: Repo, names: Collection[str]) -> dict[Sha, list[bytes]]:
     """The binaries that objects need which are no commits, tags peeled: trees, and placeholders themselves (without a
     path). Raises ToolError where any git process failed."""
+    if not names:
+        return {}
     repo = repo.without_replacements()
-    found: dict[Sha, list[bytes]] = {}
-    for sha, _, path in git.placeholders(repo, partial.readable(repo, _of_objects(repo, names))):
-        found.setdefault(sha, []).append(path)
-    return found
-
-
-def _of_objects(repo: Repo, names: Collection[str], *limits: str) -> list[tuple[str, bytes]]:
-    """The (blob, path) pairs of trees, and of blobs; commits have none here."""
     asked = "".join(f"{name}^{{}}\n" for name in names).encode()
     said = repo.run("cat-file", "--batch-check=%(objecttype) %(objectname)", input=asked).decode().splitlines()
     peeled = [line.split(" ") for line in said]
@@ -346,15 +335,21 @@ def _of_objects(repo: Repo, names: Collection[str], *limits: str) -> list[tuple[
     with process.scratch() as feed:
         feed.writelines(f"{empty} {name}\n".encode() for kind, name, *_ in peeled if kind == "tree")
         feed.seek(0)
-        with process.pipeline(repo.argv(*DIFF_TREE, *limits), env=repo.env, cwd=repo.cwd, stdin=feed) as output:
-            return [*_new_sides(output), *((name, b"") for kind, name, *_ in peeled if kind == "blob")]
+        with process.pipeline(repo.argv(*DIFF_TREE), env=repo.env, cwd=repo.cwd, stdin=feed) as output:
+            blobs = [*_new_sides(output), *((name, b"") for kind, name, *_ in peeled if kind == "blob")]
+    found: dict[Sha, list[bytes]] = {}
+    for sha, _, path in git.placeholders(repo, partial.readable(repo, blobs)):
+        found.setdefault(sha, []).append(path)
+    return found
 
 
-def loose(repo: Repo) -> list[str]:
-    """The objects of refs that name no commit, but a tree or a blob (git-tag(1)): no walk over history meets them."""
+def loose(repo: Repo) -> dict[Sha, list[bytes]]:
+    """The binaries that refs need which name no commit, but a tree or a blob (git-tag(1)): no walk over history meets
+    them. Raises as in_objects."""
     said = repo.run("for-each-ref", "--format=%(objectname) %(objecttype) %(*objecttype)").decode().splitlines()
     named = (line.split(" ") for line in said)
-    return [name for name, kind, peeled in named if kind in ("tree", "blob") or peeled in ("tree", "blob", "tag")]
+    aside = ("tree", "blob", "tag")
+    return in_objects(repo, [name for name, kind, peeled in named if kind in aside[:2] or peeled in aside])
 
 
 def unreached(repo: Repo, commits: Collection[str], others: Collection[str]) -> list[str]:

@@ -18,7 +18,7 @@ _LISTING = re.compile(r"(?:[0-9a-f]{40,64} [0-9a-f]{40}\n)*")
 
 def everything(repo: Repo) -> dict[str, Sha]:
     """The placeholders of history.Committed(), by their blobs. Raises ToolError as history.references."""
-    if repo.shallow or partial.is_partial(repo) or history.loose(repo):
+    if repo.shallow or partial.is_partial(repo):
         # with the same commits, there can be more of it the next time
         return history.placeholders(repo, Committed())
     repo = repo.without_replacements()

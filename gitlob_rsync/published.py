@@ -45,7 +45,7 @@ def turn(store: Store, what: str, wait: float) -> AbstractContextManager[None]:
 def needs(repo: Repo) -> set[Sha]:
     """All that this clone's list has to name: what a push publishes and what a purge goes by. Raises as
     history.references."""
-    return set(history.references(repo, Committed()))
+    return {*history.references(repo, Committed()), *history.loose(repo)}
 
 
 def own_name(repo: Repo) -> str | None:

@@ -35,6 +35,7 @@ class Reason(Enum):
     WINDOW = "a state of the retention window needs it"
     INDEX = "an index names it"
     STASH = "a stash needs it"
+    TAGGED = "a tag needs it, of a tree that is no commit's"
     UNPUSHED = "a commit needs it that is not known to be at the remote"
     LISTED = "a clone that uses this store needs it, as its list there says"
     REFERENCED = "a commit needs it, and only what is unreferenced was to go"
@@ -193,6 +194,9 @@ def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[
         for sha, paths in history.references(repo, scope).items():
             if sha in held:
                 needed.setdefault(sha, (reason, paths[0]))
+    for sha, paths in history.loose(repo).items():
+        if sha in held and needed.get(sha, (Reason.OLD, b""))[0] is Reason.OLD:
+            needed[sha] = (Reason.TAGGED, paths[0])
     verdicts = {}
     for sha, parts in held.items():
         reason, path = needed.get(sha, (Reason.UNREFERENCED, None))

@@ -43,7 +43,7 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
     `others` need, trees and blobs that tags name. Where something is neither here nor there, nothing is sent. Raises as
     push."""
     repo, remote = connection.repo, connection.remote
-    beside = history.in_objects(repo, others) if others else {}
+    beside = history.in_objects(repo, others)
     done: Report | None = None
     while True:
         known = _known(connection)
@@ -169,6 +169,7 @@ def _publish(connection: Connection, needed: Collection[Sha], commits: Collectio
         needs = set(needed)
         if not before or not tips <= set(before.tips):
             needs |= history.references(repo, Committed(known=before.tips if before else ())).keys()
+            needs |= history.loose(repo).keys()
         if before:
             needs |= before.shas
             tips.update(before.tips)

@@ -883,7 +883,7 @@ def test_json(repo: Work) -> None:
     assert said["purged"] == {"count": 2, "bytes": sizes["old"] + sizes["nobody's"]}
     assert said["kept"] == {"count": 2, "bytes": sizes["before"] + sizes["now"]}
     assert said["reasons"].keys() == {
-        "window", "index", "stash", "unpushed", "listed", "referenced", "torn", "young", "unrecorded", "lacking", "old",
+        "window", "index", "stash", "tagged", "unpushed", "listed", "referenced", "torn", "young", "unrecorded", "lacking", "old",
         "unreferenced",
     }  # fmt: skip
     assert said["reasons"]["window"] == said["kept"] and said["reasons"]["index"] == {"count": 0, "bytes": 0}

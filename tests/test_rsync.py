@@ -213,7 +213,7 @@ def test_an_old_rsync_at_the_remote(tmp_path: Path, sshd: Sshd, brief: Path) -> 
     deep = tmp_path / "not" / "there" / "yet"
     work = repository(tmp_path / "work", sshd.location(deep), {"a.bin": b"abc", "b.bin": b"def"})
     said = work.sync("--push", env=env)
-    assert len(said.stderr.splitlines()) == 1
+    assert len(said.stderr.splitlines()) == 2, "a new store, and what was pushed"
     assert check(deep) == {sha_of(b"abc"), sha_of(b"def")}
     drop(work.content, b"abc")
     work.sync("--pull", env=env)
@@ -375,6 +375,8 @@ def test_what_an_exit_code_means(ready: Work, shim: Path, code: int, said: str, 
         f'echo "rsync error: something (code {code}) at main.c(1) [sender=3.5.0]" >&2\nexit {code}',
     )
     ready.git("config", "git-lob.retries", "0")
+    if said.startswith("@ERROR"):  # which only a daemon says
+        ready.git("config", "remote.origin.git-lob-path", "rsync://localhost/module/store")
     line = one_line(ready.sync("--push", code=ours))
     assert word in line
 
@@ -397,6 +399,7 @@ def test_an_rsync_that_ends_by_a_signal(ready: Work, shim: Path) -> None:
     "report", ["garbage\\n", ">f+++++++++|1|1|../../etc/passwd\\n", ">f+++++++++|99999999999999999999999|1|x\\n"]
 )
 def test_an_rsync_that_lies_about_a_push(ready: Work, shim: Path, report: str) -> None:
+    ready.run("gitlob-setup", "-q", "origin", "--create")
     program(shim / "rsync", f'[ "$1" != --version ] || exec {shutil.which("rsync")} --version\nprintf "{report}"')
     assert ready.json("--push")["transferred"] == 0
 
