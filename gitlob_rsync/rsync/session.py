@@ -227,8 +227,8 @@ class Session:
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "root")
         # one folder is soon listed: who sends nothing but signs of life is given up
         ended = self._run(flags.root_args, self._root(), into + "/", (), steady=True)
-        if ended.code not in (0, 24) and not (ended.code == 23 and "." in ended.folders):  # some of it is not for us
-            raise self._failure(ended)
+        if not _was_listed(ended):
+            raise self._failure(ended, into)
         self._mode = ended.folders.get(".")
         at = Path(into, flags.ASIDE, flags.IDENTITY)
         return Root(self._mode, at.read_bytes() if at.is_file() else None)
@@ -237,8 +237,8 @@ class Session:
         """Whether the store's root has what only a store has: a binary, or a list of what a clone needs."""
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "content")
         ended = self._run(flags.content_args, self._root(), into + "/", (), steady=True)
-        if ended.code not in (0, 24) and not (ended.code == 23 and "." in ended.folders):  # some of it is not for us
-            raise self._failure(ended)
+        if not _was_listed(ended):
+            raise self._failure(ended, into)
         return any(name not in (".", flags.ASIDE) for name in ended.folders)
 
     def make_shared_root(self) -> None:
@@ -437,6 +437,11 @@ class Session:
             [*given, *limit, *reach, "--", source, target], names, self._meter, env=self._env,
             patience=own.timeout, steady=steady, umask=umask, arrived=arrived,
         )  # fmt: skip
+
+
+def _was_listed(ended: Ended) -> bool:
+    """Whether the root of a store was read, though some of what is in it may not be for us."""
+    return ended.code in (0, 24) or (ended.code == 23 and "." in ended.folders and not no_room(ended))
 
 
 def _root_here(path: str) -> Root | None:
