@@ -155,6 +155,10 @@ class Connection:
 
     def _name(self, *, old: bool) -> str:
         """Give a store that has no identity one. Where two clones do so at once, the one that is there in the end counts."""
+        with suppress(NotAStore):  # another push may have been quicker while we waited for our turn
+            if shown := self._shown():
+                self._accept(shown)
+                return shown
         self._line.publish(IDENTITY, identity.encode(identity.make()), anew=False)
         shown = self._shown()
         if shown is None:
