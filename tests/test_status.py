@@ -568,7 +568,7 @@ def test_the_last_syncs(work: Work, store: Path) -> None:
     assert (sync["push"]["exit_code"], sync["push"]["transferred"], sync["push"]["bytes"]) == (0, 2, 6)
     assert (sync["pull"]["exit_code"], sync["pull"]["transferred"], sync["pull"]["error"]) == (0, 0, "")
     assert abs(sync["push"]["when"] - time.time()) < 60 and 0 <= sync["push"]["seconds"] < 60
-    assert re.search(r"\n  origin  push  \d+ seconds? ago  2 binaries, 6 B in \d+\.\d s\n", shown(work))
+    assert re.search(r"\n  origin  push  \d+ seconds? ago +2 binaries, 6 B in \d+\.\d s\n", shown(work))
     before = sync
     for quiet in (["-n"], ["--list"], ["--checkout", "--offline"], ["-n", "--push"]):
         work.sync(*quiet)
