@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 
-from gitlob_rsync import identity
+from gitlob_rsync import identity, published, record
 from gitlob_rsync.config import Remote, Settings, client_name
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
@@ -35,6 +35,8 @@ class Connection:
         self._listing: dict[str, int] | None = None
         self._identity: str | None = None
         self._looked = False
+        self._edition: str | None = None
+        self._editions: frozenset[str] | None = None
         self._empty: bool | None = None
 
     def __enter__(self) -> "Connection":
@@ -85,8 +87,13 @@ class Connection:
         return self._identity
 
     def _shown(self) -> str | None:
-        content = self._line.look().identity
-        return identity.decode(content, str(self.remote)) if content is not None else None
+        known = published.editions(self.repo, self.remote.location)
+        edition = published.edition_file(self.repo)
+        found = self._line.look(IDENTITY, *([edition] if edition else [])).files
+        if self._editions is None:
+            self._editions = known
+            self._edition = found[edition].decode("ascii", errors="replace") if edition and edition in found else None
+        return identity.decode(found[IDENTITY], str(self.remote)) if IDENTITY in found else None
 
     def _lost(self, why: str) -> WrongStore:
         name = self.remote.name or self.remote.location
@@ -121,6 +128,19 @@ class Connection:
             except NotAStore:
                 self._empty = True
         return self._empty
+
+    def forget_lost_list(self) -> bool:
+        """Where the list of this clone's needs that is in the store is not the one that was left there, forget what was
+        pushed: what others did not find in it may be gone. Returns whether that was so. Asked once. Raises as identify."""
+        if self.is_new or self._editions is None:
+            return False
+        location = self.remote.location
+        expected, self._editions = self._editions | published.editions(self.repo, location), None
+        if not expected or self._edition in expected:
+            return False
+        published.forget(self.repo, location)
+        record.forget(self.repo, location)
+        return True
 
     def adopt(self) -> str:
         """Take the store at the location for the right one, whatever was known of it. Raises UsageError where there is
@@ -159,7 +179,7 @@ class Connection:
             if shown := self._shown():
                 self._accept(shown)
                 return shown
-        self._line.publish(IDENTITY, identity.encode(identity.make()), anew=False)
+        self._line.publish({IDENTITY: identity.encode(identity.make())}, anew=False)
         shown = self._shown()
         if shown is None:
             raise UsageError(f"{self.remote}: the file that was just written there is not there", "see the disk there")
@@ -168,10 +188,11 @@ class Connection:
         self.meter.note(f"{self.remote} {what}: {identity.short(shown)}")
         return shown
 
-    def probe(self) -> None:
-        """See whether this account may write to the store. Raises GitlobError, as the write failed, where it may not."""
+    def probe(self) -> GitlobError | None:
+        """See whether this account may write to the store. Returns what is said where nothing may be deleted there: only a
+        purge does that. Raises GitlobError, as the write failed, where it may not write."""
         try:
-            self.session.probe()
+            return self.session.probe()
         except GitlobError as error:
             account = self.remote.location.account
             failed = GitlobError(f"{self.remote}: {account} may not write there: {error}", error.hint)

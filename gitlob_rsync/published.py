@@ -2,7 +2,8 @@
 
 A list is text: a line that says what it is, one that says whose, a sha a line, and a last line with their number, so that
 one that is cut off is not taken for a short one. What this clone published is kept here as well: the next push only adds
-to it, so that it has to look at new commits alone.
+to it, so that it has to look at new commits alone. That holds as long as the store has the list: somebody may have had it
+forgotten, or the store is an older copy of itself. So a small file beside each list says which edition of it that is.
 
 A list is called as its clone, and two clones under one name would overwrite what each other needs. So a name is a random
 one, made and kept here, and not the host's, which changes. It is given up for another where the repository may be a copy:
@@ -97,13 +98,13 @@ def publish(session: Session, repo: Repo, remote: Remote, shas: Collection[Sha],
     name = name or _new_name(repo)
     said = state.read(path)
     edition = os.urandom(8).hex()
-    # noted before it is sent: where we are killed in between, either is ours
+    # noted before it is sent: where we are killed in between, either is ours, and neither is relied upon (read)
     state.write(path, {**said, "editions": [*_editions(said, name), edition]})
-    session.publish(f"{FOLDER}/{name}", encode(shas, name, place, edition))
+    session.publish({f"{FOLDER}/{name}": encode(shas, name, place, edition), _edition_file(name): edition.encode()})
     if former := _former_name(repo, said):
         # a remote that lets nobody delete: the list is shown by a purge, and can be forgotten
         with suppress(GitlobError):
-            session.delete([f"{FOLDER}/{former}"])
+            session.delete(files_of(former))
     state.write(path, {"name": name, "place": place, "editions": [edition]})
     note(repo, remote, shas, tips)
     return name
@@ -114,6 +115,35 @@ def note(repo: Repo, remote: Remote, shas: Collection[Sha], tips: Collection[str
     path = _path(repo, remote.location)
     covered = {"store": identity.known(repo, remote), "shas": sorted(shas), "tips": sorted(set(tips))}
     state.write(path, state.read(path) | covered)
+
+
+def files_of(name: str) -> list[str]:
+    """The files of a clone's list, below what is ours at the remote."""
+    return [f"{FOLDER}/{name}", _edition_file(name)]
+
+
+def _edition_file(name: str) -> str:
+    # rsync sends it behind the list
+    return f"{FOLDER}/{name}.edition"
+
+
+def edition_file(repo: Repo) -> str | None:
+    """The file at the remote that says which edition of this clone's list is there; None where the clone has no name."""
+    name = own_name(repo)
+    return _edition_file(name) if name else None
+
+
+def editions(repo: Repo, location: Location) -> frozenset[str]:
+    """The editions of this clone's list that may be at a location: one, unless a push is just writing it, or was killed."""
+    said = state.read(_path(repo, location))
+    name = own_name(repo)
+    return frozenset(edition for edition in _editions(said, name) if isinstance(edition, str)) if name else frozenset()
+
+
+def forget(repo: Repo, location: Location) -> None:
+    """Have the next push write the list anew, with all that is needed."""
+    with suppress(FileNotFoundError):
+        os.unlink(_path(repo, location))
 
 
 def _editions(said: dict[str, object], name: str) -> list[object]:
@@ -212,7 +242,8 @@ def read(repo: Repo, remote: Remote) -> Published | None:
     shas, tips = said.get("shas"), said.get("tips")
     if not store or said.get("store") != store or not isinstance(shas, list) or not isinstance(tips, list):
         return None
-    if said.get("place") != place_of(repo) or said.get("name") != own_name(repo):
+    name = own_name(repo)
+    if said.get("place") != place_of(repo) or not name or said.get("name") != name or len(_editions(said, name)) != 1:
         return None
     here = repo.existing(f"{tip}^{{commit}}" for tip in tips if isinstance(tip, str) and tip.isalnum())
     return Published(frozenset(Sha(sha) for sha in shas if isinstance(sha, str) and is_sha(sha)), tuple(here))

@@ -26,6 +26,8 @@ def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = F
             tips = [*history.tips(repo, scope), *(known if scope.refs else ())]
             scope = replace(scope, known=known)
         report = _push_scope(connection, scope, dry_run=dry_run, recheck=recheck)
+        if report is None:
+            continue
         done = _joined(done, report)
         if dry_run or not _is_whole(report):
             return done
@@ -50,6 +52,8 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
         # without any commit nothing of history, which is what a scope without refs stands for
         scope = Committed(tuple(commits), known=known) if commits else None
         report = _push_scope(connection, scope, beside=beside, all_or_nothing=True)
+        if report is None:
+            continue
         done = _joined(done, report)
         if not _is_whole(report):
             return done
@@ -104,6 +108,7 @@ def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
     here = [meta for sha in store.shas() if (meta := store.complete(sha))]
     if here and not dry_run:
         connection.establish()
+        connection.forget_lost_list()
         _publish(connection, (), ())
     listing = connection.listing(new=True)
     lacking = [meta for meta in here if not meta.whole_in(listing)]
@@ -117,8 +122,9 @@ def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
 def _push_scope(
     connection: Connection, scope: Committed | Recent | None, *,
     beside: Paths | None = None, dry_run: bool = False, recheck: bool = False, all_or_nothing: bool = False,
-) -> Report:  # fmt: skip
-    """Send what a scope needs, and `beside` it. `all_or_nothing`: send nothing where something is missing.
+) -> Report | None:  # fmt: skip
+    """Send what a scope needs, and `beside` it. `all_or_nothing`: send nothing where something is missing. None, and nothing
+    was done, where what was known of the store does not hold any more: the scope has to be asked for anew.
 
     What git's tracking branches have says nothing of the store. So what no record says to be in it is looked for there, all
     of it by one listing; but for a push of new commits alone whose binaries are all here.
@@ -135,6 +141,8 @@ def _push_scope(
 
     if dry_run:
         return _push(connection, report, here.values(), dry_run, find_paths)
+    if (selected or recheck) and connection.forget_lost_list():
+        return None
     absent = selected.keys() - here.keys()
     unsure = bool(absent or beside) or (bool(selected) and not (isinstance(scope, Committed) and scope.known))
     new = unsure and connection.is_new

@@ -99,7 +99,7 @@ def purge(
             own, now, count = _publish_own(repo, session, remote)
     stamp = _stamp(now)
     if forget is not None and not dry_run:
-        session.discard([f"{ASIDE}/{published.FOLDER}/{forget}"], f"{TRASH}/{stamp}")
+        session.discard([f"{ASIDE}/{file}" for file in published.files_of(forget)], f"{TRASH}/{stamp}")
 
     def needed() -> set[Sha]:
         return needs | _named(_lists(session), forget, *replaced)
@@ -175,7 +175,12 @@ def _clean(
     if dry_run:
         trash[stamp] = {item.name: item for items in going.values() for item in items}
     elif trash:
-        named |= needed()
+        try:
+            named |= needed()
+        except GitlobError:
+            with suppress(GitlobError):  # what lies in the trash is not lost, and the next purge looks again
+                _restore(session, {stamp: trash.get(stamp, {})}, going, {item.name for item in session.listing()})
+            raise
         # not what was seen before the trash was: another purge may have moved it there in between
         kept = {item.name for item in session.listing()}
     restored = _restore(session, trash, named, kept, dry_run=dry_run)

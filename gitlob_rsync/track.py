@@ -23,6 +23,7 @@ _MOST = 500
 _CLASSES = {"digit": "0", "xdigit": "0", "upper": "A", "space": " ", "blank": " ", "punct": ","}
 _MAGIC = re.compile(r"\A:(?:\([^)]*\)|/)")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
+_CLASS = re.compile(r"\[[!^]?\]?[^\]]*\]")
 _BRACES = re.compile(r"(?<!\\)\{([^{}]*,[^{}]*)\}")
 
 
@@ -79,6 +80,13 @@ def _check(pattern: str, cwd: str, top: str) -> None:
             "has braces, which git does not expand", *(f"{head}{one}{tail}" for one in found[1].split(",")),
             where=": each is a pattern of its own",
         )  # fmt: skip
+    unescaped = re.sub(r"\\.", "", pattern)
+    if unescaped.endswith("\\"):
+        raise refuse("ends with a backslash, and matches nothing", pattern[:-1] or "*")
+    if "[" in _CLASS.sub("", unescaped):
+        raise refuse("has a [ that no ] closes, and matches nothing", re.sub(r"(?<!\\)\[", r"\\[", pattern))
+    if ".git" in pattern.split("/"):
+        raise refuse("is for git's own folder, where nothing is tracked", where="files are tracked beside it")
     whole = os.path.expanduser(pattern) if pattern.startswith("~/") else pattern
     first = whole.split("/")[1] if whole.startswith("/") else ""
     if whole.startswith("/") and (

@@ -304,6 +304,14 @@ def test_a_daemon_that_refuses_what_is_needed(tmp_path: Path) -> None:
         assert done.returncode == 4 or ("--size-only" in line and "run it again" not in line)
 
 
+def test_a_daemon_where_nothing_may_be_deleted_can_be_pushed_to(tmp_path: Path) -> None:
+    with daemon(tmp_path, "refuse options = delete") as there:
+        work = repository(tmp_path / "work", there, {"a.bin": b"abc"})
+        work.sync("--push")
+        said = work.run("gitlob-setup", "--check", code=None).stderr
+        assert "ok: remote" in said and "nothing can be deleted there" in said
+
+
 @pytest.mark.parametrize("password", [None, "wrong"])
 def test_a_password_that_lacks_is_named(tmp_path: Path, password: str | None) -> None:
     (tmp_path / "secrets").write_text("me:right\n")

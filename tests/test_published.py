@@ -13,7 +13,7 @@ from gitlob_rsync import published
 from gitlob_rsync.git import Repo
 from gitlob_rsync.placeholder import Sha
 from tests.conftest import Work
-from tests.handmade import put, sha_of
+from tests.handmade import check, put, sha_of
 from tests.test_transfer import Place, commit, make_place, repository
 
 PATCH = "import os, socket\nsocket.gethostname = lambda: os.environ.get('HOST_NAME', 'first')\n"
@@ -42,7 +42,7 @@ def add(work: Work, name: str, content: bytes) -> None:
 def lists(place: Place) -> dict[str, set[Sha]]:
     """What each list names."""
     folder = place.folder / "gitlob" / "lists"
-    return {at.name: published.decode(at.read_bytes(), at.name) for at in folder.glob("*")}
+    return {at.name: published.decode(at.read_bytes(), at.name) for at in folder.glob("?" * 24)}
 
 
 @pytest.fixture
@@ -69,6 +69,56 @@ def test_another_name_of_the_host_is_no_other_clone(
     one.sync("--push")
     one.run("gitlob-purge", "--remote-store")
     assert lists(place) == {name: {sha_of(b"one"), sha_of(b"second"), sha_of(b"third")} for name in before}
+
+
+@pytest.mark.parametrize("by_hook", [False, True])
+@pytest.mark.parametrize("how", ["forgotten", "deleted", "older"])
+def test_a_list_that_is_not_there_any_more_is_no_record(
+    one: Work, place: Place, tmp_path: Path, how: str, by_hook: bool
+) -> None:
+    """Another clone had it forgotten, somebody deleted it, or the store is an older copy of itself: a push sends all again."""
+    shutil.copytree(place.folder, tmp_path / "older", symlinks=True)
+    add(one, "b.bin", b"two")
+    one.sync("--push")
+    (name,) = lists(place)
+    if how == "forgotten":
+        other = repository(tmp_path / "other", place.location, {"o.bin": b"o"})
+        other.sync("--push")
+        other.run("gitlob-purge", "--remote-store", "--forget-list", name, "--grace", "0")
+    elif how == "deleted":
+        shutil.rmtree(place.folder / "gitlob" / "lists")
+        shutil.rmtree(place.folder / sha_of(b"one")[:3])
+    else:
+        for at in place.folder.iterdir():
+            shutil.rmtree(at)
+        shutil.copytree(tmp_path / "older", place.folder, dirs_exist_ok=True)
+    assert not {sha_of(b"one"), sha_of(b"two")} <= check(place.folder)
+    add(one, "c.bin", b"three")
+    if by_hook:
+        one.git("init", "-q", "--bare", str(tmp_path / "hub.git"))
+        one.git("remote", "set-url", "origin", str(tmp_path / "hub.git"))
+        one.run("gitlob-setup", "--hooks")
+        one.git("push", "-q", "origin", "HEAD")
+    else:
+        one.sync("--push")
+    everything = {sha_of(content) for content in (b"one", b"two", b"three")}
+    assert everything <= check(place.folder)
+    assert lists(place)[name] == everything
+
+
+def test_a_list_whose_writing_was_cut_off_is_written_anew(one: Work, place: Place) -> None:
+    """A purge that was killed may have left one that names less."""
+    (name,) = lists(place)
+    at = place.folder / "gitlob" / "lists" / name
+    (noted,) = (one.path / ".git/git-lob/state/lists").iterdir()
+    said = json.loads(noted.read_text())
+    edition = "ab" * 8
+    at.write_bytes(published.encode([], name, said["place"], edition))
+    at.with_name(f"{name}.edition").write_text(edition)
+    noted.write_text(json.dumps({**said, "editions": [*said["editions"], edition]}))
+    (one.path / ".git/git-lob/state/pushed").joinpath(noted.name).unlink()
+    one.sync("--push")
+    assert lists(place)[name] == {sha_of(b"one")}
 
 
 @pytest.mark.parametrize("how", ["cp -r", "cp -a", "cp -al"])

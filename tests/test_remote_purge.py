@@ -44,7 +44,7 @@ def age(root: Path, content: bytes, days: float) -> None:
 
 
 def lists(root: Path) -> list[Path]:
-    return sorted((root / "gitlob" / "lists").glob("*"))
+    return sorted((root / "gitlob" / "lists").glob("?" * 24))
 
 
 def trash(root: Path) -> dict[str, set[str]]:
@@ -289,7 +289,7 @@ def test_without_grace_it_is_gone_in_the_same_run(place: Place, two: tuple[Work,
     assert not list((place.folder / "gitlob" / "trash").iterdir())
 
 
-def meanwhile(work: Work, tmp_path: Path, when: str, script: str) -> dict:
+def meanwhile(work: Work, tmp_path: Path, when: str, script: str, *, code: int = 0) -> dict:
     """A purge without grace, in which `script` is run once, after rsync was called with an option like `when`."""
     shim = tmp_path / "shim" / "rsync"
     shim.parent.mkdir()
@@ -300,10 +300,9 @@ def meanwhile(work: Work, tmp_path: Path, when: str, script: str) -> dict:
     shim.chmod(0o755)
     done = work.run(
         "gitlob-purge", "--remote-store", "--grace", "0", "--json",
-        env={"PATH": f"{shim.parent}:{os.environ['PATH']}"},
+        env={"PATH": f"{shim.parent}:{os.environ['PATH']}"}, code=code,
     )  # fmt: skip
-    said: dict = json.loads(done.stdout)
-    return said
+    return json.loads(done.stdout) if not code else {"error": done.stderr}
 
 
 def test_without_grace_a_list_that_comes_meanwhile_counts(on_a_path: tuple[Work, Path], tmp_path: Path) -> None:
@@ -316,6 +315,18 @@ def test_without_grace_a_list_that_comes_meanwhile_counts(on_a_path: tuple[Work,
     said = meanwhile(work, tmp_path, "--backup-dir=", f'cp "{tmp_path}/list" "{store}/gitlob/lists/{"ab" * 12}"')
     assert said["restored"]["binaries"] == [sha_of(OLD)]
     assert check(store) == {sha_of(ONE), sha_of(TWO), sha_of(OLD)}
+
+
+def test_a_list_that_is_damaged_meanwhile_brings_back_what_was_moved(
+    on_a_path: tuple[Work, Path], tmp_path: Path
+) -> None:
+    """What it named is not known then."""
+    work, store = on_a_path
+    before = check(store)
+    (tmp_path / "torn").write_text("torn")
+    script = f'cp "{tmp_path}/torn" "{store}/gitlob/lists/{"ab" * 12}"'
+    assert "is damaged" in meanwhile(work, tmp_path, "--backup-dir=", script, code=1)["error"]
+    assert check(store) == before
 
 
 def test_without_grace_what_others_move_meanwhile_stays_in_the_trash(

@@ -69,6 +69,9 @@ REFUSED = {
     ".gitmodule[s]": ["cannot be a binary"],
     ".mailmap": ["cannot be a binary"],
     "C:/x/*.png": ["absolute path of Windows"],
+    "[abc": ["that no ] closes", r"'\[abc'"],
+    "*.png\\": ["ends with a backslash", "'*.png'"],
+    ".git/*.png": ["git's own folder"],
 }
 
 

@@ -207,5 +207,6 @@ def _remote(repo: git.Repo, word: str | None) -> str:
                 return f"{remote} can be reached; its folder is empty, the first push makes the store"
         except NotAStore:
             return f"{remote} can be reached; there is no store yet, the first push makes it"
-        connection.probe()
-    return f"{remote} can be reached and written to; its identity is {shown or 'given by the next push'}"
+        undeletable = connection.probe()
+    purge = f"; nothing can be deleted there, so a purge cannot either ({undeletable})" if undeletable else ""
+    return f"{remote} can be reached and written to; its identity is {shown or 'given by the next push'}{purge}"

@@ -1,5 +1,6 @@
 """rsync's options, and which versions know them. Pure, but for asking the rsync on PATH what it is."""
 
+import os
 import re
 from collections.abc import Iterable
 
@@ -138,13 +139,13 @@ ASIDE = "gitlob"
 """Ours at a remote store, beside the content: no folder of that can have this name."""
 IDENTITY = "identity"
 """The file below ASIDE that says which store it is."""
-MOST_OF_IDENTITY = 4096
-"""Bytes: what is larger says nothing."""
+MOST_READ = 4096
+"""Bytes of a small file of ours; a larger one says nothing."""
 SHARED_ROOT = 0o2775
 """The permissions of the root of a store that the accounts of a group share, as `git init --shared=group` has it."""
 LEFT_OVER = re.compile(
     r"(...)/(...)/(\.\1\2[0-9a-f]{34}_(meta|\d+)\.\w{6}|" + re.escape(_PARTIAL) + r"[^/]+/\1\2[0-9a-f]{34}_(meta|\d+))|"
-    rf"{ASIDE}/[a-z]+/(\.[0-9a-f]+\.\w{{6}}|{re.escape(_PARTIAL)}[^/]+/[0-9a-f]+)"
+    rf"{ASIDE}/[a-z]+/(\.[0-9a-f]+(\.edition)?\.\w{{6}}|{re.escape(_PARTIAL)}[^/]+/[0-9a-f]+(\.edition)?)"
 )
 """What rsync calls a file that it still writes, and one that it came to write a part of (--partial-dir). Where it is killed,
 nobody comes back for the one, and for the other only the clone that sent it."""
@@ -160,12 +161,14 @@ def aside_args(folder: str, file: str = "**") -> list[str]:
     return ["--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
 
 
-def root_args() -> list[str]:
-    """What says which store it is, and the root's own permissions, which show where the target is not there yet."""
-    kept = (f"/{ASIDE}/", f"/{ASIDE}/{IDENTITY}")
+def root_args(files: Iterable[str]) -> list[str]:
+    """Small files below ASIDE, and the root's own permissions, which show where the target is not there yet."""
+    kept = [f"/{ASIDE}/"]
+    for file in files:
+        kept += [*(f"/{ASIDE}/{folder}/" for folder in _above(os.path.dirname(file)) if folder), f"/{ASIDE}/{file}"]
     return [
         "--recursive",
-        f"--max-size={MOST_OF_IDENTITY}",
+        f"--max-size={MOST_READ}",
         "--no-h",
         FORMAT,
         *(f"--include={kind}" for kind in kept),

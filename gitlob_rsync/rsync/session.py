@@ -6,7 +6,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,11 +60,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The folder of a store: its permission bits (None where they do not show), and the content of the file that says which
-    store it is."""
+    """The folder of a store: its permission bits (None where they do not show), and the contents of small files of ours."""
 
     mode: int | None
-    identity: bytes | None
+    files: Mapping[str, bytes]
 
     @property
     def is_shared(self) -> bool:
@@ -218,20 +217,20 @@ class Session:
 
     # Beside the store's content: which store it is, lists of what clones need, and the trash
 
-    def look(self) -> Root:
-        """Look at the store's root. What is sent later gets permissions by those of the root. Raises NotAStore where there
-        is no such folder."""
-        if self.location.kind is Kind.PATH and (root := _root_here(self.location.path)):
+    def look(self, *files: str) -> Root:
+        """Look at the store's root, and read small `files` below ASIDE. What is sent later gets permissions by those of the
+        root. Raises NotAStore where there is no such folder."""
+        if self.location.kind is Kind.PATH and (root := _root_here(self.location.path, files)):
             self._mode = root.mode
             return root
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "root")
         # one folder is soon listed: who sends nothing but signs of life is given up
-        ended = self._run(flags.root_args, self._root(), into + "/", (), steady=True)
+        ended = self._run(lambda: flags.root_args(files), self._root(), into + "/", (), steady=True)
         if not _was_listed(ended):
             raise self._failure(ended, into)
         self._mode = ended.folders.get(".")
-        at = Path(into, flags.ASIDE, flags.IDENTITY)
-        return Root(self._mode, at.read_bytes() if at.is_file() else None)
+        found = {file: Path(into, flags.ASIDE, file) for file in files}
+        return Root(self._mode, {file: at.read_bytes() for file, at in found.items() if at.is_file()})
 
     def has_content(self) -> bool:
         """Whether the store's root has what only a store has: a binary, or a list of what a clone needs."""
@@ -257,20 +256,27 @@ class Session:
         if ended.code:
             raise self._failure(ended)
 
-    def publish(self, file: str, content: bytes, *, anew: bool = True) -> None:
-        """Put a small file below ASIDE at the remote; `anew`: instead of one that is there in the same size."""
+    def publish(self, files: Mapping[str, bytes], *, anew: bool = True) -> None:
+        """Put small files below ASIDE at the remote, one after the other in the order of their names; `anew`: instead of
+        those that are there in the same size."""
         top = tempfile.mkdtemp(dir=self._scratch)
-        at = os.path.join(top, flags.ASIDE, file)
-        os.makedirs(os.path.dirname(at))
         with writing(self._scratch):
-            Path(at).write_bytes(content)
-        self.send([f"{flags.ASIDE}/{file}"], top, anew=anew)
+            for file, content in files.items():
+                at = Path(top, flags.ASIDE, file)
+                at.parent.mkdir(parents=True, exist_ok=True)
+                at.write_bytes(content)
+        self.send(sorted(f"{flags.ASIDE}/{file}" for file in files), top, anew=anew)
 
-    def probe(self) -> None:
-        """See whether this account may write to the store, by a small file that goes at once. Raises as send."""
+    def probe(self) -> GitlobError | None:
+        """See whether this account may write to the store, by a small file that goes at once. Returns what the remote said
+        where it lets nobody delete. Raises as send."""
         name = f"probe-{self._options.client}"
-        self.publish(name, b"")
-        self.delete([name])
+        self.publish({name: b""})
+        try:
+            self.delete([name])
+        except GitlobError as error:
+            return error
+        return None
 
     def aside(self, folder: str) -> list[Item]:
         """The files of a folder below ASIDE at the remote, by their names in it; none where there is no such folder."""
@@ -444,16 +450,26 @@ def _was_listed(ended: Ended) -> bool:
     return ended.code in (0, 24) or (ended.code == 23 and "." in ended.folders and not no_room(ended))
 
 
-def _root_here(path: str) -> Root | None:
+def _root_here(path: str, files: Iterable[str]) -> Root | None:
     """The root of a store on a disk of ours, read without an rsync, which takes longer than a small push; None where that
     fails, and rsync says why. No link in the place of ours leads anywhere."""
     aside = os.path.join(path, flags.ASIDE)
     try:
         mode = os.stat(os.path.join(path, "")).st_mode
-        found = open_plain(os.path.join(aside, flags.IDENTITY)) if not os.path.islink(aside) else None
-        if found is None:
-            return Root(stat.S_IMODE(mode), None)
-        with open(found, "rb") as file:
-            return Root(stat.S_IMODE(mode), file.read(flags.MOST_OF_IDENTITY))
+        read = {file: _read_plain(aside, file) for file in files}
     except OSError:
         return None
+    return Root(stat.S_IMODE(mode), {file: content for file, content in read.items() if content is not None})
+
+
+def _read_plain(folder: str, file: str) -> bytes | None:
+    """The content of a small file below a folder, without following a link; None where there is no such file."""
+    above = [folder]
+    for part in file.split("/")[:-1]:
+        above.append(os.path.join(above[-1], part))
+    found = open_plain(os.path.join(folder, file)) if not any(map(os.path.islink, above)) else None
+    if found is None:
+        return None
+    with open(found, "rb") as opened:
+        content = opened.read(flags.MOST_READ + 1)
+    return content if len(content) <= flags.MOST_READ else None

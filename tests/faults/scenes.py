@@ -38,7 +38,7 @@ UNNAMED = re.compile(r"\.([0-9a-f]{40}_(meta|\d+)|[0-9a-f]{24})\.\w{6}")
 """What rsync calls a file that it still writes."""
 OURS = re.compile(
     r"(gitlob/trash/\d{8}T\d{6}Z(-[0-9a-f]{8})?/)?[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{40}_(meta|\d+)"
-    r"|gitlob/lists/[0-9a-f]{24}|gitlob/identity"
+    r"|gitlob/lists/[0-9a-f]{24}(\.edition)?|gitlob/identity"
 )
 """The files that a store may hold; but for these, what is there is left over."""
 
