@@ -16,7 +16,7 @@ from gitlob_rsync.errors import ToolError, ToolKilled, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.gitconfig import Value, parse
 from gitlob_rsync.history import Recent, Window
-from gitlob_rsync.location import Location
+from gitlob_rsync.location import IDENTITY, Remote
 from gitlob_rsync.remotes import Remotes
 
 TEAM_FILE = ".gitlobconfig"
@@ -25,25 +25,10 @@ _TEAM_KEYS = re.compile(
     re.DOTALL,
 )
 _REMOTE_KEY = re.compile(r"remote\.(.+)\.git-lob-(path|provider|identity)\Z", re.DOTALL)
-IDENTITY = re.compile(r"[0-9a-f]{32}")
-"""What says which store one is, as gitlob-setup --check shows it."""
 _RSYNC_PATH_KEY = re.compile(r"remote\.(.+)\.git-lob-rsync-path\Z", re.DOTALL)
 """The far machine runs what it says, so it is not for the team's file."""
 _OBJECT = re.compile(rb"[0-9a-f]{40,64}\Z")
 _BWLIMIT = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)(?:(b)|([kmgtp]?)(b|ib)?)\Z", re.IGNORECASE | re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """A store elsewhere. `name` is that of the git remote it belongs to, None for a location given by hand; `identity` what
-    the configuration says of which store it is."""
-
-    name: str | None
-    location: Location
-    identity: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.location})" if self.name else str(self.location)
 
 
 @dataclass(frozen=True, slots=True)

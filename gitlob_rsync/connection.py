@@ -7,11 +7,12 @@ from contextlib import suppress
 from functools import cached_property
 
 from gitlob_rsync import identity, published, record
-from gitlob_rsync.config import Remote, Settings, client_name
+from gitlob_rsync.config import Settings, client_name
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.identity import WrongStore
 from gitlob_rsync.layout import CHUNK, EMPTY, META, NAME, Meta, file_name, name
+from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.report import Paths

@@ -7,10 +7,9 @@ another identity than before, or none, is therefore no place to push to, and not
 import os
 
 from gitlob_rsync import journal, state
-from gitlob_rsync.config import IDENTITY, Remote
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git import Repo
-from gitlob_rsync.location import Location
+from gitlob_rsync.location import IDENTITY, Location, Remote
 
 _FIRST = "gitlob-rsync store 1"
 _FOLDER = "stores"

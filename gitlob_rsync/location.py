@@ -1,4 +1,4 @@
-"""Where a store is: the forms of a location that rsync knows, read apart and put together again.
+"""Where a store is: the forms of a location that rsync knows, parsed and formatted.
 
 path, host:path, user@host:path, ssh://user@host:port/path, rsync://user@host:port/module/path, user@host::module/path.
 Everything here may come from a tracked file, so nothing that could be taken for an option gets through.
@@ -13,6 +13,9 @@ from enum import Enum
 from gitlob_rsync.errors import UsageError
 
 FORMS = "PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST/MODULE/PATH or HOST::MODULE/PATH"
+
+IDENTITY = re.compile(r"[0-9a-f]{32}")
+"""What tells one store from others, as `gitlob-setup --check` shows it."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHELL = r"'\"`;&<>|(){}"
@@ -195,3 +198,16 @@ def _tidy(path: str) -> str:
     path = re.sub(r"/(\.?/)*(\.\Z)?", "/", path)
     path = path.rstrip("/") or path
     return f"./{path}" if path.startswith(("-", ":")) else path
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A store elsewhere. `name` is that of the git remote it belongs to, None for a location given by hand; `identity` what
+    the configuration says of which store it is."""
+
+    name: str | None
+    location: Location
+    identity: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.location})" if self.name else str(self.location)

@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitlob_rsync import history, identity, lock, state
-from gitlob_rsync.config import Remote
 from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed
-from gitlob_rsync.location import Location
+from gitlob_rsync.location import Location, Remote
 from gitlob_rsync.placeholder import Sha, is_sha
 from gitlob_rsync.rsync import ASIDE, NotAStore, Session
 from gitlob_rsync.store import Store

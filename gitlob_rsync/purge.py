@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from gitlob_rsync import history, lock, published, record, remote_purge, roots
-from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.config import Settings
 from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed, IndexedAnywhere, Recent, Scope, Stashed, Unpushed, Window
-from gitlob_rsync.location import Kind, Location
+from gitlob_rsync.location import Kind, Location, Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.store import Store

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from gitlob_rsync import identity, state
-from gitlob_rsync.config import Remote
 from gitlob_rsync.git import Repo
-from gitlob_rsync.location import Location
+from gitlob_rsync.location import Location, Remote
 
 
 def _path(repo: Repo, location: Location) -> str:

@@ -19,11 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from gitlob_rsync import history, published, record
-from gitlob_rsync.config import Remote
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed
 from gitlob_rsync.layout import META, NAME
+from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.rsync import ASIDE, Item, Session, is_partial
 from gitlob_rsync.store import Store

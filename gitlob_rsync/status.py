@@ -9,12 +9,13 @@ from gitlob_rsync import branches, census, git, history, hooks, journal, lock, n
 from gitlob_rsync.age import DAY
 from gitlob_rsync.branches import Branch, Tip
 from gitlob_rsync.census import Census
-from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError, UsageError, line_of
 from gitlob_rsync.git import Repo
 from gitlob_rsync.history import Committed
 from gitlob_rsync.install import Filter
 from gitlob_rsync.journal import Log
+from gitlob_rsync.location import Remote
 from gitlob_rsync.lock import Job
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.process import Aside

@@ -10,10 +10,10 @@ from random import Random as Dice
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.config import Settings
 from gitlob_rsync.connection import Connection
 from gitlob_rsync.history import Recent
-from gitlob_rsync.location import parse
+from gitlob_rsync.location import Remote, parse
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.pull import pull

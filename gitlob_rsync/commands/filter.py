@@ -18,7 +18,8 @@ from gitlob_rsync.store import BLOCK
 from gitlob_rsync.stores import Stores
 
 if TYPE_CHECKING:
-    from gitlob_rsync.config import Remote, Settings
+    from gitlob_rsync.config import Settings
+    from gitlob_rsync.location import Remote
 
 PROGRAM = "gitlob-filter"
 DESCRIPTION = """\

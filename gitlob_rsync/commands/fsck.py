@@ -10,7 +10,8 @@ from gitlob_rsync.commands.common import Parser, add_lock_wait, add_verbosity, g
 from gitlob_rsync.errors import GitlobError, RemoteError, UsageError
 
 if TYPE_CHECKING:
-    from gitlob_rsync.config import Remote, Settings
+    from gitlob_rsync.config import Settings
+    from gitlob_rsync.location import Remote
 
 PROGRAM = "gitlob-fsck"
 DESCRIPTION = """\

@@ -12,10 +12,10 @@ from gitlob_rsync import git
 from gitlob_rsync.commands.common import text
 from gitlob_rsync.commands.sync_report import some
 from gitlob_rsync.compare import Comparison
-from gitlob_rsync.config import Remote
 from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.fsck import Finding, Report, Source, State
 from gitlob_rsync.holders import Need
+from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from gitlob_rsync import journal, lock
 from gitlob_rsync.commands.sync_report import tell
 from gitlob_rsync.commands.sync_scopes import Result, note_push
-from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.config import Settings
 from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import ExitCode
 from gitlob_rsync.git import Repo
+from gitlob_rsync.location import Remote
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.push import push_commits
 from gitlob_rsync.stores import Stores

@@ -8,10 +8,11 @@ from dataclasses import asdict, fields
 
 from gitlob_rsync import age, git, remote_purge
 from gitlob_rsync.commands.common import text
-from gitlob_rsync.config import Remote, Settings
+from gitlob_rsync.config import Settings
 from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git import Repo
+from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
 from gitlob_rsync.purge import Reason, Verdict

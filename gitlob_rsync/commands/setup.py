@@ -8,7 +8,7 @@ from gitlob_rsync import config, git, hooks, install, progress, track
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.hooks import Step
-from gitlob_rsync.location import Location
+from gitlob_rsync.location import Location, Remote
 from gitlob_rsync.progress import Meter
 
 PROGRAM = "gitlob-setup"
@@ -146,7 +146,7 @@ def _stores(repo: git.Repo, given: argparse.Namespace, place: Location | None, m
     settings = config.Settings.load(repo)
     if place:
         former = settings.remotes.get(given.remote)
-        remote = config.Remote(given.remote, place, former.identity if former else None)
+        remote = Remote(given.remote, place, former.identity if former else None)
     else:
         remote = settings.remote(given.remote)
     with Connection(repo, Stores.load(repo), settings, remote, meter) as connection:
