@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import sha1
 
-from gitlob_rsync import age, git, location, lock
+from gitlob_rsync import age, location
 from gitlob_rsync.age import DAY
 from gitlob_rsync.errors import ToolError, ToolKilled, UsageError
-from gitlob_rsync.git import Repo
-from gitlob_rsync.gitconfig import Value, parse
-from gitlob_rsync.history import Recent, Window
+from gitlob_rsync.git import git
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.gitconfig import Value, parse
+from gitlob_rsync.git.remotes import Remotes
 from gitlob_rsync.location import IDENTITY, Remote
-from gitlob_rsync.remotes import Remotes
+from gitlob_rsync.selection.history import Recent, Window
+from gitlob_rsync.store import lock
 
 TEAM_FILE = ".gitlobconfig"
 _TEAM_KEYS = re.compile(

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import config, connection, fsck, git, hashing, lock, quarantine, repair, stores, survey
+from gitlob_rsync import config
 from gitlob_rsync.errors import UsageError
-from gitlob_rsync.layout import Meta
+from gitlob_rsync.git import git
+from gitlob_rsync.jobs import connection, fsck, repair
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Silent
-from gitlob_rsync.store import Store
+from gitlob_rsync.store import hashing, lock, quarantine, stores, survey
+from gitlob_rsync.store.layout import Meta
+from gitlob_rsync.store.store import Store
 from tests.conftest import Daemon, Work, free_port, init
 from tests.handmade import CHUNK, check, drop, files_of, placeholder, put, sha_of
 from tests.test_bad_input import UNPRIVILEGED, locked

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync.layout import CHUNK
+from gitlob_rsync.store.layout import CHUNK
 from tests.conftest import Daemon, Work, clone, init
 from tests.handmade import check, drop, put, sha_of
 from tests.test_transfer import Place, chunk, commit, make_place, records, repository, runs  # noqa: F401 - a fixture

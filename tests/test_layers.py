@@ -1,157 +1,103 @@
-"""Arrows go one way: the import table of the package, held against the code."""
+"""Arrows go one way: the rooms of the package in their order, held against the imports in the code."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gitlob_rsync"
 
-FLOORS = [
-    {"errors", "placeholder", "layout", "age", "location", "pktline", "report"},
-    {
-        "process",
-        "git",
-        "gitconfig",
-        "remotes",
-        "history",
-        "identity",
-        "config",
-        "store",
-        "stores",
-        "staging",
-        "writer",
-        "rsync",
-        "progress",
-        "index",
-        "lock",
-        "record",
-        "published",
-        "roots",
-        "tracking",
-        "partial",
-        "state",
-        "journal",
-        "census",
-        "branches",
-        "needs",
-        "holders",
-        "survey",
-        "hashing",
-        "quarantine",
-        "ahead",
-    },
-    {
-        "purge",
-        "remote_purge",
-        "tree",
-        "worktree",
-        "connection",
-        "pull",
-        "push",
-        "filter",
-        "serve",
-        "install",
-        "status",
-        "background",
-        "hooks",
-        "track",
-        "fsck",
-        "repair",
-        "compare",
-    },
-    {"commands"},
-]
-SAME_FLOOR = {
-    "layout": {"placeholder"},
-    "location": {"errors"},
-    "report": {"placeholder"},
-    "pktline": {"errors"},
-    "serve": {"filter"},
-    "git": {"process"},
-    "history": {"git", "partial", "process", "roots", "tracking"},
-    "roots": {"git", "process"},
-    "tracking": {"git", "remotes"},
-    "partial": {"git", "process"},
-    "config": {"git", "gitconfig", "history", "lock", "remotes"},
-    "lock": {"store"},
-    "stores": {"git", "gitconfig", "process", "staging", "store"},
-    "staging": {"store"},
-    "writer": {"staging", "store"},
-    "rsync": {"process", "progress", "store"},
-    "index": {"git"},
-    "state": {"git"},
-    "identity": {"config", "git", "journal", "state"},
-    "record": {"config", "git", "identity", "state"},
-    "remotes": {"gitconfig"},
-    "journal": {"git", "state"},
-    "published": {"config", "git", "history", "identity", "lock", "rsync", "state", "store"},
-    "census": {"store"},
-    "branches": {"git", "process", "roots"},
-    "needs": {"git", "history", "partial", "state"},
-    "holders": {"git", "history", "partial", "process", "roots"},
-    "survey": {"store"},
-    "hashing": {"progress", "store"},
-    "quarantine": {"store"},
-    "pull": {"connection"},
-    "push": {"connection"},
-    "purge": {"connection", "remote_purge"},
-    "status": {"hooks", "install", "worktree"},
-    "track": {"install"},
-    "worktree": {"tree"},
-    "repair": {"connection", "fsck", "pull"},
-    "compare": {"connection"},
-    "commands": {"commands"},
-}
+ROOMS = (
+    ("commands",),
+    ("jobs",),
+    ("worktree", "config"),
+    ("selection",),
+    ("state", "transport", "filter"),
+    ("store",),
+    ("git",),
+    ("process", "location", "progress"),
+    ("errors", "age", "placeholder"),
+)
+"""From the top. What is in a room imports from its own room, and from those below."""
+
 ONLY_USERS = {
     "subprocess": {"process"},
-    "sh": {"rsync"},
+    "sh": {"transport"},
     "rich": {"progress"},
     "argparse": {"commands"},
     "asyncio": set(),
 }
+"""Things from outside, and the rooms that may use them."""
 
 
-def imports() -> list[tuple[str, str, bool]]:
-    """(module, what it imports, whether of our own package), with the modules of a folder under its name."""
-    found = []
+def modules() -> dict[str, ast.Module]:
+    """The syntax tree of each module, by its name below the package: `store.layout`, `config`."""
+    found = {}
     for file in sorted(PACKAGE.rglob("*.py")):
-        relative = file.relative_to(PACKAGE)
-        module = relative.parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                assert node.module and not node.level
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            for name in names:
-                parts = name.split(".")
-                if parts[0] != "gitlob_rsync":
-                    found.append((module, parts[0], False))
-                elif parts[1] != "__version__":
-                    found.append((module, parts[1], True))
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        if parts != ("__init__",):
+            found[".".join(part for part in parts if part != "__init__")] = ast.parse(file.read_text())
     return found
 
 
+def imported(tree: ast.Module) -> set[str]:
+    """What a module imports, wherever in it that stands: full names, of modules or of what is in them."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module and not node.level
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def arrows() -> dict[str, set[str]]:
+    """Each module, and the modules of ours that it imports."""
+    trees = modules()
+    found: dict[str, set[str]] = {}
+    for module, tree in trees.items():
+        found[module] = set()
+        for name in imported(tree):
+            own = name.removeprefix("gitlob_rsync.")
+            if own != name and own != "__version__":
+                found[module].add(own if own in trees else own.rpartition(".")[0])
+        assert found[module] <= trees.keys()
+    return found
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
 def floor(module: str) -> int:
-    return next(number for number, names in enumerate(FLOORS) if module in names)
+    return next(number for number, rooms in enumerate(ROOMS) if room(module) in rooms)
 
 
-def test_every_module_has_its_floor() -> None:
-    modules = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in PACKAGE.rglob("*.py")} - {"__init__"}
-    assert modules == set().union(*FLOORS)
+def test_every_module_has_its_room() -> None:
+    assert {room(module) for module in modules()} == {room for rooms in ROOMS for room in rooms}
 
 
 def test_imports_go_down() -> None:
     wrong = [
         f"{module} -> {other}"
-        for module, other, own in imports()
-        if own and other != module and floor(other) >= floor(module) and other not in SAME_FLOOR.get(module, set())
+        for module, others in arrows().items()
+        for other in others
+        if room(other) != room(module) and floor(other) <= floor(module)
     ]
     assert wrong == []
 
 
+def test_no_module_imports_itself_by_a_detour() -> None:
+    tuple(TopologicalSorter(arrows()).static_order())
+
+
 @pytest.mark.parametrize("library", ONLY_USERS)
 def test_each_outside_thing_has_one_user(library: str) -> None:
-    assert {module for module, other, own in imports() if not own and other == library} <= ONLY_USERS[library]
+    users = {
+        room(module)
+        for module, tree in modules().items()
+        if any(name.partition(".")[0] == library for name in imported(tree))
+    }
+    assert users == ONLY_USERS[library]

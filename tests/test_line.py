@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pytest_mock import MockerFixture
 
-from gitlob_rsync.rsync import ssh as ssh_of_ours
+from gitlob_rsync.transport.rsync import ssh as ssh_of_ours
 from tests.conftest import Sshd, Work, free_port, serve_ssh
 from tests.handmade import CHUNK, check, drop, put, sha_of
 from tests.test_kill import wait_until

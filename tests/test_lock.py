@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import location, lock, state
-from gitlob_rsync.store import Store
+from gitlob_rsync import location
+from gitlob_rsync.state import state
+from gitlob_rsync.store import lock
+from gitlob_rsync.store.store import Store
 from tests.conftest import Work
 from tests.gitclient import GitClient, content, lines
 from tests.handmade import check, drop, sha_of
 
 HOLD = """
 import sys, time
-from gitlob_rsync import lock
-from gitlob_rsync.store import Store
+from gitlob_rsync.store import lock
+from gitlob_rsync.store.store import Store
 with getattr(lock, sys.argv[1])(Store(sys.argv[2] + "/content"), "a test's job"):
     print("held", flush=True)
     time.sleep(60)

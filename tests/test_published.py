@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import published
-from gitlob_rsync.git import Repo
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.jobs import published
 from gitlob_rsync.placeholder import Sha
 from tests.conftest import Work
 from tests.handmade import check, put, sha_of

@@ -11,14 +11,14 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from gitlob_rsync.config import Settings
-from gitlob_rsync.connection import Connection
-from gitlob_rsync.history import Recent
+from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.pull import pull
+from gitlob_rsync.jobs.purge import Wish, purge, retention
 from gitlob_rsync.location import Remote, parse
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.pull import pull
-from gitlob_rsync.purge import Wish, purge, retention
-from gitlob_rsync.stores import Stores
+from gitlob_rsync.selection.history import Recent
+from gitlob_rsync.store.stores import Stores
 from tests.handmade import check, placeholder, put, sha_of
 from tests.model import Model
 from tests.test_selection_model import NOW, Random, few, histories, made, windows

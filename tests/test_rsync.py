@@ -16,8 +16,8 @@ import pytest
 from pytest_mock import MockerFixture
 
 from gitlob_rsync import location
-from gitlob_rsync.rsync import flags
-from gitlob_rsync.rsync.reports import Patience
+from gitlob_rsync.transport.rsync import flags
+from gitlob_rsync.transport.rsync.reports import Patience
 from tests.conftest import Sshd, Work, free_port
 from tests.handmade import CHUNK, check, drop, put, sha_of
 from tests.test_kill import processes, wait_until
@@ -601,7 +601,7 @@ def test_an_rsync_is_silent_only_while_it_reads_nothing(
 ) -> None:
     """With a timeout of two seconds, asked each second: after how many it is over. A push that finds all there already
     reports nothing for long, and all is well."""
-    clock = mocker.patch("gitlob_rsync.rsync.reports.time")
+    clock = mocker.patch("gitlob_rsync.transport.rsync.reports.time")
     patience = Patience(2, mocker.Mock(side_effect=read))
     answers = []
     for clock.monotonic.return_value in range(2 * len(read) - 1):

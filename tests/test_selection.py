@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import history
 from gitlob_rsync.errors import ToolError
-from gitlob_rsync.git import Repo
-from gitlob_rsync.history import Committed
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.selection import history
+from gitlob_rsync.selection.history import Committed
 from tests.conftest import DAY, Work
 from tests.handmade import placeholder, put, sha_of
 

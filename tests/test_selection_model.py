@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from gitlob_rsync import git, holders
 from gitlob_rsync.age import ALL
-from gitlob_rsync.git import Repo
-from gitlob_rsync.history import Committed, Recent, Scope, Unpushed, Window, references
+from gitlob_rsync.git import git
+from gitlob_rsync.git.git import Repo
 from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.selection import holders
+from gitlob_rsync.selection.history import Committed, Recent, Scope, Unpushed, Window, references
 from tests.conftest import DAY
 from tests.handmade import placeholder
 from tests.model import Model, Needs, anywhere

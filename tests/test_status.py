@@ -532,8 +532,8 @@ def test_remotes(work: Work, store: Path) -> None:
 HOOKS = ("pre-push", "post-checkout", "post-merge")
 HOLD = """
 import sys, time
-from gitlob_rsync import lock
-from gitlob_rsync.store import Store
+from gitlob_rsync.store import lock
+from gitlob_rsync.store.store import Store
 with lock.using(Store(sys.argv[1]), 'a job'):
     print(flush=True)
     time.sleep(60)

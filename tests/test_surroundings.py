@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import tree
+from gitlob_rsync.worktree import tree
 from tests.conftest import Work, clone
 from tests.handmade import CHUNK, check, drop, files_of, placeholder, put, sha_of, shas_in
 

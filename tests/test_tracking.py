@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync import tracking
-from gitlob_rsync.git import Repo
+from gitlob_rsync.git import tracking
+from gitlob_rsync.git.git import Repo
 from tests.conftest import Work, init
 from tests.handmade import sha_of
 from tests.test_purge import told

@@ -3,11 +3,12 @@
 import argparse
 from dataclasses import dataclass, replace
 
-from gitlob_rsync import config, git
+from gitlob_rsync import config
 from gitlob_rsync.errors import UsageError
-from gitlob_rsync.git import Repo
+from gitlob_rsync.git import git
+from gitlob_rsync.git.git import Repo
 from gitlob_rsync.progress import Meter, make_meter
-from gitlob_rsync.stores import Stores
+from gitlob_rsync.store.stores import Stores
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import IO, TYPE_CHECKING
 
-from gitlob_rsync import git, lock, placeholder, serve
+from gitlob_rsync import placeholder
 from gitlob_rsync.commands.common import Parser, guard
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError, printable
-from gitlob_rsync.filter import NEAR, STDIN, Filter, split_placeholder
+from gitlob_rsync.filter import serve
+from gitlob_rsync.filter.filter import NEAR, STDIN, Filter, split_placeholder
+from gitlob_rsync.git import git
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import BLOCK
-from gitlob_rsync.stores import Stores
+from gitlob_rsync.store import lock
+from gitlob_rsync.store.store import BLOCK
+from gitlob_rsync.store.stores import Stores
 
 if TYPE_CHECKING:
     from gitlob_rsync.config import Settings
@@ -149,9 +152,9 @@ def _source(repo: git.Repo, stores: Stores, origin: serve.Origin, *, for_git: bo
     failures: list[GitlobError] = []
 
     def download(shas: Collection[Sha]) -> str:
-        from gitlob_rsync.connection import Connection
+        from gitlob_rsync.jobs.connection import Connection
+        from gitlob_rsync.jobs.pull import fetch
         from gitlob_rsync.progress import Silent
-        from gitlob_rsync.pull import fetch
 
         left = set(shas)
         for remote in list(remotes):

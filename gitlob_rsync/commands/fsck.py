@@ -63,13 +63,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     given = parse(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import lock
     from gitlob_rsync.commands import fsck_report
     from gitlob_rsync.commands.begin import begin
-    from gitlob_rsync.compare import compare
-    from gitlob_rsync.connection import Connection
-    from gitlob_rsync.fsck import Fsck
-    from gitlob_rsync.repair import Repair
+    from gitlob_rsync.jobs.compare import compare
+    from gitlob_rsync.jobs.connection import Connection
+    from gitlob_rsync.jobs.fsck import Fsck
+    from gitlob_rsync.jobs.repair import Repair
+    from gitlob_rsync.store import lock
 
     started = time.monotonic()
     ground = begin(PROGRAM, given)

@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gitlob_rsync import git
 from gitlob_rsync.commands.common import text
 from gitlob_rsync.commands.sync_report import some
-from gitlob_rsync.compare import Comparison
 from gitlob_rsync.errors import ExitCode, printable
-from gitlob_rsync.fsck import Finding, Report, Source, State
-from gitlob_rsync.holders import Need
+from gitlob_rsync.git import git
+from gitlob_rsync.jobs.compare import Comparison
+from gitlob_rsync.jobs.fsck import Finding, Report, Source, State
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
+from gitlob_rsync.selection.holders import Need
 
 _MOST_LINES = 10
 """Files shown that are merely out of place; -v and --json have all."""

@@ -4,17 +4,18 @@ import re
 import sys
 from dataclasses import replace
 
-from gitlob_rsync import journal, lock
 from gitlob_rsync.commands.sync_report import tell
 from gitlob_rsync.commands.sync_scopes import Result, note_push
 from gitlob_rsync.config import Settings
-from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import ExitCode
-from gitlob_rsync.git import Repo
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.push import push_commits
 from gitlob_rsync.location import Remote
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.push import push_commits
-from gitlob_rsync.stores import Stores
+from gitlob_rsync.state import journal
+from gitlob_rsync.store import lock
+from gitlob_rsync.store.stores import Stores
 
 _REF = re.compile(rb"[^ ]+ ([0-9a-f]{40}|[0-9a-f]{64}) [^ ]+ ([0-9a-f]{40}|[0-9a-f]{64})\Z")
 """githooks(5): `LOCAL-REF COMMIT REMOTE-REF COMMIT` for each ref, with zeros for one that is new or deleted."""

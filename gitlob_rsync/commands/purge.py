@@ -89,10 +89,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def run(argv: Sequence[str]) -> int:
     given = parse(argv)
-    from gitlob_rsync import purge
     from gitlob_rsync.commands import purge_report
     from gitlob_rsync.commands.begin import begin
-    from gitlob_rsync.history import Window
+    from gitlob_rsync.jobs import purge
+    from gitlob_rsync.selection.history import Window
 
     ground = begin(PROGRAM, given)
     repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter

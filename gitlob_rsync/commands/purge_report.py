@@ -6,18 +6,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
-from gitlob_rsync import age, git, remote_purge
+from gitlob_rsync import age
 from gitlob_rsync.commands.common import text
 from gitlob_rsync.config import Settings
-from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import ExitCode, printable
-from gitlob_rsync.git import Repo
+from gitlob_rsync.git import git
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.jobs import remote_purge
+from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.purge import Reason, Verdict
+from gitlob_rsync.jobs.remote_purge import Clone, RemotePurge
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
-from gitlob_rsync.purge import Reason, Verdict
-from gitlob_rsync.remote_purge import Clone, RemotePurge
-from gitlob_rsync.stores import Stores
+from gitlob_rsync.store.stores import Stores
 
 
 def tell(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Namespace, meter: Meter) -> int:

@@ -4,10 +4,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gitlob_rsync import config, git, hooks, install, progress, track
+from gitlob_rsync import config, progress
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode, GitlobError
-from gitlob_rsync.hooks import Step
+from gitlob_rsync.git import git
+from gitlob_rsync.jobs import hooks, install, track
+from gitlob_rsync.jobs.hooks import Step
 from gitlob_rsync.location import Location, Remote
 from gitlob_rsync.progress import Meter
 
@@ -140,8 +142,8 @@ def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter, rem
 
 def _stores(repo: git.Repo, given: argparse.Namespace, place: Location | None, meter: Meter) -> None:
     """Make the store of a remote, or take the one that is there; `place`: where it shall be from now on."""
-    from gitlob_rsync.connection import Connection
-    from gitlob_rsync.stores import Stores
+    from gitlob_rsync.jobs.connection import Connection
+    from gitlob_rsync.store.stores import Stores
 
     settings = config.Settings.load(repo)
     if place:
@@ -173,7 +175,7 @@ def _uninstall(repo: git.Repo | None) -> list[Step]:
 
 def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
     """Look at everything that has to be in place; a line each. Returns the exit code of the worst."""
-    from gitlob_rsync import rsync
+    from gitlob_rsync.transport import rsync
 
     worst = ExitCode.DONE
 
@@ -194,9 +196,9 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
 
 
 def _remote(repo: git.Repo, word: str | None) -> str:
-    from gitlob_rsync.connection import Connection
-    from gitlob_rsync.rsync import NotAStore
-    from gitlob_rsync.stores import Stores
+    from gitlob_rsync.jobs.connection import Connection
+    from gitlob_rsync.store.stores import Stores
+    from gitlob_rsync.transport.rsync import NotAStore
 
     settings = config.Settings.load(repo)
     remote = settings.remote(word)

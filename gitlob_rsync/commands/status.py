@@ -11,7 +11,7 @@ from gitlob_rsync.errors import ExitCode
 
 if TYPE_CHECKING:
     from gitlob_rsync.config import Settings
-    from gitlob_rsync.status import Amount, Holdings, Move, Status
+    from gitlob_rsync.jobs.status import Amount, Holdings, Move, Status
 
 PROGRAM = "gitlob-status"
 DESCRIPTION = """\
@@ -43,9 +43,10 @@ def make_parser() -> Parser:
 def run(argv: Sequence[str]) -> int:
     given = make_parser().parse_args(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import git, status
     from gitlob_rsync.commands import status_text
     from gitlob_rsync.commands.begin import begin
+    from gitlob_rsync.git import git
+    from gitlob_rsync.jobs import status
 
     ground = begin(PROGRAM, given, offline=True)
     settings = ground.settings
@@ -129,7 +130,7 @@ def _plain(counts: "Move | Amount | None") -> dict[str, object] | None:
 
 
 def _store(store: "Holdings | None") -> dict[str, object] | None:
-    from gitlob_rsync.status import AGES
+    from gitlob_rsync.jobs.status import AGES
 
     if not store:
         return None

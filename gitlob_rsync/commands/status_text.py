@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from gitlob_rsync import git
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode, printable
-from gitlob_rsync.journal import Log, Run
+from gitlob_rsync.git import git
+from gitlob_rsync.jobs.status import AGES, Files, Holdings, Move, Paths, Status
 from gitlob_rsync.progress import size_text
-from gitlob_rsync.status import AGES, Files, Holdings, Move, Paths, Status
+from gitlob_rsync.state.journal import Log, Run
 
 _MOST_BRANCHES = 10
 """Branches shown; --json has all."""

@@ -11,7 +11,7 @@ from gitlob_rsync.commands.sync_options import PROGRAM, parse, remote_behind_ref
 from gitlob_rsync.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from gitlob_rsync.git import Repo
+    from gitlob_rsync.git.git import Repo
     from gitlob_rsync.progress import Meter
 
 
@@ -22,9 +22,12 @@ def main() -> int:
 def run(argv: Sequence[str]) -> int:
     given, work = parse(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync import age, background, git, location, lock, progress, staging
+    from gitlob_rsync import age, location, progress
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
     from gitlob_rsync.commands.begin import begin
+    from gitlob_rsync.git import git
+    from gitlob_rsync.jobs import background
+    from gitlob_rsync.store import lock, staging
 
     started = time.monotonic()
     if given.stop:
@@ -63,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
 
 def stop(repo: "Repo", meter: "Meter") -> int:
     """End what is in the background."""
-    from gitlob_rsync import background
+    from gitlob_rsync.jobs import background
 
     job = background.stop(repo.folder)
     meter.say(f"stopped: {job}" if job else "nothing is in the background")

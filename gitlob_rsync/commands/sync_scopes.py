@@ -4,20 +4,24 @@ import argparse
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
-from gitlob_rsync import age, git, journal, lock, state, worktree
+from gitlob_rsync import age
 from gitlob_rsync.commands.begin import Ground
 from gitlob_rsync.commands.common import CONFIGURED
 from gitlob_rsync.commands.sync_options import Work
 from gitlob_rsync.config import Settings
-from gitlob_rsync.connection import Connection
 from gitlob_rsync.errors import ExitCode, UsageError
-from gitlob_rsync.git import Repo
-from gitlob_rsync.history import Committed, Indexed, Recent, Window
-from gitlob_rsync.journal import PULL, PUSH, Note
+from gitlob_rsync.git import git
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.pull import pull, pull_everything
+from gitlob_rsync.jobs.push import push, push_everything
+from gitlob_rsync.jobs.report import Paths, Report, merged
 from gitlob_rsync.location import Remote
-from gitlob_rsync.pull import pull, pull_everything
-from gitlob_rsync.push import push, push_everything
-from gitlob_rsync.report import Paths, Report, merged
+from gitlob_rsync.selection.history import Committed, Indexed, Recent, Window
+from gitlob_rsync.state import journal, state
+from gitlob_rsync.state.journal import PULL, PUSH, Note
+from gitlob_rsync.store import lock
+from gitlob_rsync.worktree import worktree
 
 
 @dataclass(frozen=True, slots=True)

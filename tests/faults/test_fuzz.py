@@ -24,31 +24,23 @@ import pytest
 from hypothesis import example
 from hypothesis import strategies as st
 
-from gitlob_rsync import (
-    age,
-    config,
-    git,
-    gitconfig,
-    history,
-    index,
-    install,
-    location,
-    pktline,
-    placeholder,
-    published,
-    roots,
-)
+from gitlob_rsync import age, config, location, placeholder
 from gitlob_rsync.commands import pre_push
 from gitlob_rsync.errors import GitlobError, ToolError, UsageError
-from gitlob_rsync.filter import Filter, split_placeholder
-from gitlob_rsync.layout import MOST_CHUNKS, Meta
-from gitlob_rsync.pktline import ProtocolError
+from gitlob_rsync.filter import pktline
+from gitlob_rsync.filter.filter import Filter, split_placeholder
+from gitlob_rsync.filter.pktline import ProtocolError
+from gitlob_rsync.filter.serve import Server, Source, Supply
+from gitlob_rsync.git import git, gitconfig, roots
+from gitlob_rsync.jobs import install, published
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.rsync import flags, meaning, reports, run
-from gitlob_rsync.serve import Server, Source, Supply
-from gitlob_rsync.store import Store
-from gitlob_rsync.stores import Stores
+from gitlob_rsync.selection import history
+from gitlob_rsync.store.layout import MOST_CHUNKS, Meta
+from gitlob_rsync.store.store import Store
+from gitlob_rsync.store.stores import Stores
+from gitlob_rsync.transport.rsync import flags, meaning, reports, run
+from gitlob_rsync.worktree import index
 from tests import gitclient
 from tests.faults.kit import given
 from tests.handmade import CHUNK, check, put, sha_of

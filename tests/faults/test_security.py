@@ -46,7 +46,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync.git import quote
+from gitlob_rsync.git.git import quote
 from tests.conftest import Sshd, Work, init
 from tests.faults import hostile
 from tests.faults.hostile import Entry, Plan
@@ -118,7 +118,7 @@ def test_a_link_that_takes_a_folder_s_place_meanwhile_is_not_followed(waiting: W
         (outside / "er" / "c.bin").unlink()
         (waiting.path / "deep" / "er" / "c.bin").unlink()
     script = (
-        "import os, sys, gitlob_rsync.worktree as w\n"
+        "import os, sys, gitlob_rsync.worktree.worktree as w\n"
         "real = w._fill\n"
         "def fill(tree, store, one, *rest):\n"
         "    if b'deep' in one.entry.path:\n"

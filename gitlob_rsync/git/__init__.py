@@ -1,0 +1,1 @@
+"""What git is asked: repositories, refs, remotes and configuration, by git itself."""

@@ -1,0 +1,1 @@
+"""The work of the commands, without options, printing, and exit codes."""

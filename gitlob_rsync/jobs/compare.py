@@ -1,0 +1,65 @@
+"""What a remote store lacks of what commits need, by a listing of its files and their sizes: no content is brought."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.selection import history, holders
+from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.selection.holders import Need
+from gitlob_rsync.store.layout import META, NAME, Meta, name
+from gitlob_rsync.store.stores import Stores
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Of `needed` binaries, those of which the remote has not all files, and those whose files it has in wrong sizes."""
+
+    needed: int
+    lacking: dict[Sha, Need] = field(default_factory=dict)
+    wrong_sized: dict[Sha, Need] = field(default_factory=dict)
+
+
+def compare(repo: Repo, stores: Stores, connection: Connection, distrusted: Collection[Sha]) -> Comparison:
+    """Look for all that commits need. `distrusted`: binaries that are wrong here, so that their sizes say nothing of what
+    is right there. Raises RemoteError, and NotAStore where something is needed."""
+    needed = history.references(repo, Committed())
+    listing = connection.listing(new=not needed)
+    here: dict[Sha, Meta | None] = dict.fromkeys(needed)
+    for sha in needed.keys() - set(distrusted):
+        here[sha] = stores.find(sha)
+    lacking, wrong_sized = _fall_short(here, listing)
+    found = holders.find(repo, lacking | wrong_sized)
+    return Comparison(
+        len(needed),
+        {sha: found.get(sha, Need()) for sha in sorted(lacking)},
+        {sha: found.get(sha, Need()) for sha in sorted(wrong_sized)},
+    )
+
+
+def _fall_short(here: Mapping[Sha, Meta | None], listing: Mapping[str, int]) -> tuple[set[Sha], set[Sha]]:
+    """The binaries of which files are missing in a listing, and the others that it does not have whole. Where the meta is
+    not known, chunks have to be those of some binary, and the meta file as long as its meta would be."""
+    sizes = _chunk_sizes({sha for sha, meta in here.items() if not meta}, listing)
+    lacking: set[Sha] = set()
+    wrong_sized: set[Sha] = set()
+    for sha, known in here.items():
+        chunks = sizes.get(sha, [])
+        meta = known or Meta.of_chunks(sha, chunks)
+        if meta and meta.whole_in(listing):
+            continue
+        expected: Iterable[str] = meta.parts() if meta else [*map(str, range(len(chunks) or 1)), META]
+        (wrong_sized if all(name(sha, part) in listing for part in expected) else lacking).add(sha)
+    return lacking, wrong_sized
+
+
+def _chunk_sizes(shas: Collection[Sha], listing: Mapping[str, int]) -> dict[Sha, list[int]]:
+    """Bytes of the chunks that a listing has of some binaries, by their numbers."""
+    found: dict[Sha, dict[int, int]] = {}
+    for file, size in listing.items():
+        named = NAME.match(file)
+        if named and named[4] != META and (sha := Sha(named[3])) in shas:
+            found.setdefault(sha, {})[int(named[4])] = size
+    return {sha: [size for _, size in sorted(chunks.items())] for sha, chunks in found.items()}

@@ -1,0 +1,218 @@
+"""Which binaries of the store are not what their names say, and who needs them.
+
+Nothing is deleted: what is damaged goes to the quarantine. A pull, git add or purge may be at work meanwhile, so whatever
+seems wrong is looked at again right before it is moved, and what took its place since is left alone. How it is mended is
+another module's matter (repair.py).
+"""
+
+import errno
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gitlob_rsync.errors import GitlobError, ToolError, way_out
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.progress import Meter
+from gitlob_rsync.selection import holders
+from gitlob_rsync.selection.holders import Need
+from gitlob_rsync.store.hashing import Hasher
+from gitlob_rsync.store.layout import name
+from gitlob_rsync.store.quarantine import Quarantine, same
+from gitlob_rsync.store.stores import Stores
+from gitlob_rsync.store.survey import parts, shortfall, survey
+
+_WORN = {errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)}
+"""How a disk or a file system says that what it holds is lost."""
+_ATTEMPTS = 3
+"""How often a binary is looked at that changes meanwhile."""
+
+Seen = Mapping[str, os.stat_result]
+"""What stood under the names of a binary, by part."""
+
+
+class State(StrEnum):
+    DAMAGED = "damaged"
+    INCOMPLETE = "incomplete"
+    MISSING = "missing"
+    """An earlier run put it aside, and it is still needed."""
+
+
+class Source(StrEnum):
+    """Where what mended a binary came from."""
+
+    ITSELF = "own chunks"
+    SHARED = "shared store"
+    REMOTE = "remote"
+
+
+@dataclass(slots=True)
+class Finding:
+    """A binary that is not as it should be. `need`: None where git could not tell. `shared`: what became of the copy in
+    the shared store, where its files are the same and damaged too."""
+
+    sha: Sha
+    state: State
+    why: str
+    seen: Seen = field(default_factory=dict)
+    need: Need | None = None
+    set_aside: bool = False
+    mended: Source | None = None
+    shared: str | None = None
+
+    @property
+    def needed(self) -> bool | None:
+        """Whether a commit or an index names it."""
+        return None if self.need is None else bool(self.need.paths)
+
+
+@dataclass(slots=True)
+class Report:
+    """All that was found and done. `size`: bytes of the content that was checked. `failures`: what could not be done.
+    The paths of `misplaced`, `foreign` and `unchecked` are relative to the root of the store."""
+
+    checked: int = 0
+    size: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    misplaced: list[bytes] = field(default_factory=list)
+    foreign: dict[bytes, str] = field(default_factory=dict)
+    unchecked: dict[bytes, str] = field(default_factory=dict)
+    repaired: bool = False
+    failures: list[GitlobError] = field(default_factory=list)
+
+    @property
+    def remaining(self) -> list[Finding]:
+        """What is not in order after this run: what was not mended, less what a repair may leave away because nobody
+        needs it."""
+        left_away = self.repaired
+        return [f for f in self.findings if not f.mended and not (left_away and f.set_aside and f.needed is False)]
+
+    def fail(self, error: GitlobError | OSError, what: str = "") -> None:
+        """Note what could not be done; work goes on. `what`: in words, for an error of the system."""
+        if isinstance(error, OSError):
+            at = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+            error = ToolError(": ".join(filter(None, (what or at, strerror(error)))), way_out(error))
+        if str(error) not in map(str, self.failures):
+            self.failures.append(error)
+
+
+class Fsck:
+    """One run over the local store. `fast`: presence and sizes only. `dry_run`: nothing is moved."""
+
+    def __init__(self, repo: Repo, stores: Stores, meter: Meter, *, fast: bool, dry_run: bool) -> None:
+        self.repo = repo
+        self.stores = stores
+        self.own = stores.own
+        self.shared = stores.shared
+        self.hasher = Hasher(stores.own, meter)
+        self.quarantine = Quarantine(stores.own)
+        self.report = Report()
+        self._fast = fast
+        self._dry_run = dry_run
+
+    def look(self) -> list[Sha]:
+        """Go through the whole store; returns the binaries that have to be looked at closer. No single one makes it fail."""
+        found = survey(self.own)
+        report = self.report
+        report.misplaced = sorted(found.misplaced)
+        report.foreign = dict(sorted(found.foreign.items()))
+        report.unchecked = found.unchecked
+        report.checked = len(found.whole) + len(found.suspect)
+        report.size = sum(meta.size for meta in found.whole)
+        return sorted(found.suspect if self._fast else [*found.suspect, *self.hasher.wrong(found.whole)])
+
+    def judge(self, suspects: Iterable[Sha]) -> None:
+        """Find out what is wrong, and who needs it; put aside what is damaged."""
+        for sha in suspects:
+            try:
+                finding = self._judge(sha)
+            except OSError as error:
+                self.report.unchecked[os.fsencode(f"{os.path.dirname(name(sha, 0))}/{sha}")] = strerror(error)
+                continue
+            if finding and finding.state is State.DAMAGED and not self._dry_run:
+                finding = self._set_aside(finding)
+            if finding:
+                self.report.findings.append(finding)
+        self._find_needs()
+
+    def _judge(self, sha: Sha) -> Finding | None:
+        """What is wrong with a binary as it is now; None where nothing is, or nothing is there. Raises OSError where
+        nothing can be said."""
+        finding = None
+        for _ in range(_ATTEMPTS):
+            seen = parts(self.own, sha)
+            finding = self._look(sha, seen)
+            if not finding or _unchanged(seen, parts(self.own, sha)):
+                break
+        return finding
+
+    def _look(self, sha: Sha, seen: Seen) -> Finding | None:
+        if not seen:
+            return None
+        try:
+            meta = self.own.complete(sha)
+            if meta and not self._fast and not self.hasher.sound(meta):
+                return Finding(sha, State.DAMAGED, "its content is not what its name says", seen)
+        except OSError as error:
+            if error.errno not in _WORN:
+                raise
+            return Finding(sha, State.DAMAGED, f"it cannot be read: {strerror(error)}", seen)
+        why = shortfall(self.own, sha, seen)
+        return Finding(sha, State.INCOMPLETE, why, seen) if why else None
+
+    def _set_aside(self, finding: Finding) -> Finding | None:
+        """Move a damaged binary to the quarantine; returns what is wrong now, None where somebody mended it meanwhile."""
+        for _ in range(_ATTEMPTS):
+            if self.take(finding.sha, finding.seen):
+                finding.set_aside = True
+                self._set_shared_aside(finding)
+                return finding
+            again = self._judge(finding.sha)
+            if not again or again.state is not State.DAMAGED:
+                return again
+            finding = again
+        return finding
+
+    def take(self, sha: Sha, seen: Seen) -> bool:
+        """Move files of the store to the quarantine; False where somebody was quicker, or where they cannot be moved."""
+        try:
+            return not seen or self.quarantine.take(self.own, sha, seen, "content")
+        except OSError as error:
+            self.report.fail(error, f"{sha} cannot be put into {self.quarantine.root}")
+            return False
+
+    def _set_shared_aside(self, finding: Finding) -> None:
+        """Where the files of the shared store are the same ones, nobody is to link them again."""
+        if not self.shared:
+            return
+        try:
+            meta, there = self.shared.complete(finding.sha), parts(self.shared, finding.sha)
+            chunks = [str(number) for number in range(meta.chunks)] if meta else []
+            linked = all(part in finding.seen and os.path.samestat(there[part], finding.seen[part]) for part in chunks)
+            if meta and linked and self.quarantine.take(self.shared, finding.sha, there, "shared"):
+                finding.shared = "set aside too"
+        except OSError as error:
+            finding.shared = f"cannot be set aside: {strerror(error)}"
+
+    def _find_needs(self) -> None:
+        """Who needs what is wrong; and what earlier runs put aside, where it is needed and did not come back."""
+        findings = self.report.findings
+        wrong = {finding.sha for finding in findings}
+        try:
+            gone = {sha for sha in self.quarantine.binaries() - wrong if not self.own.complete(sha)}
+            found = holders.find(self.repo, gone | wrong)
+        except (GitlobError, OSError) as error:
+            self.report.fail(error)
+            return
+        findings += [Finding(sha, State.MISSING, "an earlier run set it aside") for sha in sorted(gone & found.keys())]
+        for finding in findings:
+            finding.need = found.get(finding.sha, Need())
+
+
+def _unchanged(seen: Seen, now: Seen) -> bool:
+    return seen.keys() == now.keys() and all(same(found, now[part]) for part, found in seen.items())
+
+
+def strerror(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,114 @@
+"""Mending what gitlob-fsck found: with what is here, then from the shared store, then from the remote, in one transfer."""
+
+import stat
+import time
+from itertools import count, takewhile
+
+from gitlob_rsync.errors import GitlobError, UsageError
+from gitlob_rsync.jobs import published
+from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.fsck import Finding, Fsck, Source, State
+from gitlob_rsync.jobs.pull import fetch
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.store.layout import META, Meta
+from gitlob_rsync.store.staging import Staging
+from gitlob_rsync.store.survey import parts, surplus
+
+_GRACE = 3600
+"""Seconds for which a binary without all of its files may still be on its way into the store."""
+
+
+class Repair:
+    """Works on the findings of `fsck`, and notes in them what came of it. `connection`: to the remote, or why there is none.
+    `now`: in seconds since 1970, for what is too young to be moved."""
+
+    def __init__(self, fsck: Fsck, connection: Connection | UsageError, now: float | None = None) -> None:
+        self._fsck = fsck
+        self._own = fsck.own
+        self._stores = fsck.stores
+        self._connection = connection
+        self._now = time.time() if now is None else now
+
+    def run(self) -> None:
+        """Bring what commits or an index need again, and move away what is incomplete and needed by nobody."""
+        report = self._fsck.report
+        report.repaired = True
+        for finding in report.findings:
+            try:
+                self._mend_here(finding)
+                if finding.state is State.INCOMPLETE and not finding.mended and finding.needed is False:
+                    self._leave_away(finding)
+            except (GitlobError, OSError) as error:
+                report.fail(error, f"{finding.sha} cannot be mended")
+        waiting = [finding for finding in report.findings if finding.needed and not finding.mended]
+        if waiting:
+            self._fetch(waiting)
+
+    def _mend_here(self, finding: Finding) -> None:
+        """With what this machine has."""
+        if finding.state is State.INCOMPLETE and self._from_itself(finding.sha):
+            finding.mended = Source.ITSELF
+        elif finding.needed and self._from_shared(finding.sha):
+            finding.mended = Source.SHARED
+
+    def _from_itself(self, sha: Sha) -> bool:
+        """Where all content is there, and only the meta is wrong or chunks are too many."""
+        if self._own.complete(sha):
+            return self._drop_surplus(sha)
+        seen = parts(self._own, sha)
+        chunks = list(takewhile(seen.__contains__, map(str, count())))
+        meta = Meta.of_chunks(sha, [seen[part].st_size for part in chunks])
+        if not meta or len(seen.keys() - {META}) > len(chunks) or not self._fsck.hasher.sound(meta):
+            return False
+        self._clear(sha)
+        with Staging(self._own) as staging:
+            with open(staging.at(sha, META), "xb") as file:
+                file.write(meta.encode())
+            # the chunks are in their places already
+            self._own.admit(meta, [*(self._own.path(sha, part) for part in chunks), staging.at(sha, META)])
+        return True
+
+    def _from_shared(self, sha: Sha) -> bool:
+        if not any(other.complete(sha) for other in self._stores.others):
+            return False
+        self._clear(sha)
+        return self._stores.bring(sha) is not None and self._drop_surplus(sha)
+
+    def _clear(self, sha: Sha) -> None:
+        """Make room for files that come one after the other, the meta last: with the old meta, a new chunk among wrong ones
+        of the right sizes would look whole. And no rename replaces a folder."""
+        seen = parts(self._own, sha)
+        self._fsck.take(
+            sha, {part: found for part, found in seen.items() if part == META or not stat.S_ISREG(found.st_mode)}
+        )
+
+    def _drop_surplus(self, sha: Sha) -> bool:
+        """Move away the chunks of a complete binary that are more than its meta says."""
+        meta, seen = self._own.complete(sha), parts(self._own, sha)
+        return meta is not None and self._fsck.take(sha, {part: seen[part] for part in surplus(meta, seen)})
+
+    def _leave_away(self, finding: Finding) -> None:
+        """What nobody needs, and nobody is bringing just now, is litter. What a list in the store names may be on its way
+        there for days: from a clone whose push was broken off, or is still sending what comes before the meta."""
+        if finding.sha in published.kept_in(self._own.root):
+            return
+        seen = parts(self._own, finding.sha)
+        if all(self._now - found.st_ctime > _GRACE for found in seen.values()):
+            finding.set_aside = self._fsck.take(finding.sha, seen)
+
+    def _fetch(self, waiting: list[Finding]) -> None:
+        arrived: set[Sha] = set()
+        try:
+            if isinstance(self._connection, UsageError):
+                raise self._connection
+            for finding in waiting:
+                self._clear(finding.sha)
+            arrived = fetch(self._connection, [finding.sha for finding in waiting])
+        except (GitlobError, OSError) as error:
+            self._fsck.report.fail(error)
+        for finding in waiting:
+            # where the connection broke off, what had come before is in the store all the same
+            room = finding.set_aside or finding.state is not State.DAMAGED
+            if finding.sha in arrived or (room and self._own.complete(finding.sha)):
+                finding.mended = Source.REMOTE
+                self._drop_surplus(finding.sha)

@@ -1,0 +1,200 @@
+"""gitlob-status's work: what there is to see of a repository and its stores, gathered in one go, without any connection."""
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gitlob_rsync.age import DAY
+from gitlob_rsync.config import Settings
+from gitlob_rsync.errors import GitlobError, UsageError, line_of
+from gitlob_rsync.git import git
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.jobs import hooks
+from gitlob_rsync.jobs.install import Filter
+from gitlob_rsync.location import Remote
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.process import Aside
+from gitlob_rsync.progress import Silent
+from gitlob_rsync.selection import branches, history, needs
+from gitlob_rsync.selection.branches import Branch, Tip
+from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.state import journal, record
+from gitlob_rsync.state.journal import Log
+from gitlob_rsync.store import census, lock
+from gitlob_rsync.store.census import Census
+from gitlob_rsync.store.lock import Job
+from gitlob_rsync.store.store import Store
+from gitlob_rsync.store.stores import Stores
+from gitlob_rsync.worktree import worktree
+
+AGES = (1, 7, 30, 365, None)
+"""The bounds by which a store is counted, in days; None: whatever is older."""
+
+Paths = dict[Sha, list[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    binaries: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """A store: all of it, and by when it came here, in the order of AGES. `torn`: binaries that are not whole."""
+
+    root: str
+    total: Amount
+    ages: tuple[Amount, ...]
+    torn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Placeholders in the working tree: how many could be filled in at once; those whose binaries are not here; of these
+    apart, those that no remote had when it was last asked; and what a fix-up would leave alone: path -> why. `empty`: files
+    of the empty binary, where this git's merges fail because of them (git.STUMBLES)."""
+
+    to_fill_in: int
+    not_here: Paths
+    nowhere: Paths
+    left_alone: dict[bytes, str]
+    empty: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a sync would do, as its dry run says it (sync.Report)."""
+
+    selected: int
+    present: int
+    transferred: int
+    bytes: int | None
+
+
+@dataclass(slots=True)
+class Status:
+    """`remote`: the default one; what is None is not to be had here, or stands with the reason in `errors`."""
+
+    remote: Remote | None = None
+    no_remote: str = ""
+    files: Files | None = None
+    pull: Move | None = None
+    push: Move | None = None
+    store: Holdings | None = None
+    shared: Holdings | None = None
+    branches: list[Branch] | None = None
+    others: Amount | None = None
+    filter: str | None = None
+    no_filter: str = ""
+    hooks: dict[str, bool] = field(default_factory=dict)
+    running: list[Job] = field(default_factory=list)
+    logs: list[Log] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection[str] = ()) -> Status:
+    """Look at everything; `pathspecs` limit the working tree. What cannot be told is noted, and the rest goes on. Raises
+    UsageError for a pathspec that is none."""
+    repo = repo.kept_offline()
+    status = Status(logs=journal.read_all(repo), hooks={name: hooks.runs(repo, name) for name in hooks.SCRIPTS})
+    try:
+        status.remote = settings.remote(None)
+    except UsageError as error:
+        status.no_remote = error.line()
+    try:
+        status.filter = Filter(repo).check(settings.has_filter)
+    except UsageError as error:
+        status.no_filter = error.line()
+    to_push: set[Sha] = set()
+    to_pull: set[Sha] = set()
+    tips: list[Tip] = []
+    with Aside(lambda: _count(stores)) as counting:
+        with _noting(status, "running"):
+            status.running = lock.running(repo.folder)
+        with _noting(status, "working_tree"):
+            status.files = _files(repo, stores, settings, pathspecs) if repo.work_tree else None
+        with _noting(status, "history"):
+            # a branch or a window needs nothing that the whole of history does not
+            placeholders = needs.everything(repo)
+            tips = branches.tips(repo, placeholders)
+            if status.remote:
+                known = record.read(repo, status.remote)
+                to_push = (
+                    history.selected(repo, Committed(known=known), placeholders) if known else {*placeholders.values()}
+                )
+                to_pull = history.selected(repo, settings.recent(status.remote), placeholders)
+        with _noting(status, "store"):
+            own, shared = counting.result()
+            here = {sha: size for sha, (size, _) in {**(shared.held if shared else {}), **own.held}.items()}
+            status.store = _holdings(stores.own, own)
+            status.shared = _holdings(stores.shared, shared) if stores.shared and shared else None
+            if "history" not in status.errors:
+                status.branches = branches.count(tips, here)
+                needed = {sha for _, changes in tips for _, sha in changes if sha}
+                status.others = _amount(size for sha, (size, _) in own.held.items() if sha not in needed)
+                if status.remote:
+                    # in a store that is lent only what is needed is looked for: it may be large
+                    wanted = (to_push | to_pull) - here.keys() if stores.lenders else ()
+                    here |= {sha: meta.size for sha in wanted if (meta := stores.find(sha))}
+                    status.push, status.pull = _push(to_push, here), _pull(to_pull, here)
+    return status
+
+
+@contextmanager
+def _noting(status: Status, part: str) -> Iterator[None]:
+    """Have what goes wrong in one part be told, and the others go on."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (GitlobError, OSError) as error:
+        status.errors[part] = line_of(error)
+
+
+def _count(stores: Stores) -> tuple[Census, Census | None]:
+    return census.take(stores.own), census.take(stores.shared) if stores.shared else None
+
+
+def _push(selected: set[Sha], here: Mapping[Sha, int]) -> Move:
+    present = selected & here.keys()
+    return Move(len(selected), len(present), len(present), sum(here[sha] for sha in present))
+
+
+def _pull(selected: set[Sha], here: Mapping[Sha, int]) -> Move:
+    present = len(selected & here.keys())
+    wanted = len(selected) - present
+    return Move(len(selected), present, wanted, None if wanted else 0)
+
+
+def _amount(sizes: Iterable[int]) -> Amount:
+    sizes = list(sizes)
+    return Amount(len(sizes), sum(sizes))
+
+
+def _holdings(store: Store, counted: Census) -> Holdings:
+    now = time.time()
+    sizes: dict[int | None, list[int]] = {days: [] for days in AGES}
+    for size, since in counted.held.values():
+        days = next(days for days in AGES if days is None or now - since < days * DAY)
+        sizes[days].append(size)
+    ages = tuple(map(_amount, sizes.values()))
+    total = Amount(len(counted.held), sum(amount.bytes for amount in ages))
+    return Holdings(store.root, total, ages, counted.torn)
+
+
+def _files(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection[str]) -> Files:
+    with history.wrong_pathspecs(pathspecs):
+        found = worktree.expand(
+            repo, stores, settings.has_filter, Silent("gitlob-status"), dry_run=True, pathspecs=pathspecs
+        )
+    lacking = [journal.read(repo, remote.location).lacking for remote in settings.remotes.values()]
+    nowhere = frozenset.intersection(*lacking) if lacking else frozenset()
+    return Files(
+        found.expanded,
+        {sha: paths for sha, paths in found.missing.items() if sha not in nowhere},
+        {sha: paths for sha, paths in found.missing.items() if sha in nowhere},
+        found.left_alone,
+        found.empty if found.empty and git.check_version() >= git.STUMBLES else [],
+    )

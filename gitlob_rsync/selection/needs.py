@@ -1,0 +1,57 @@
+"""The placeholders of the whole of history, found once and remembered: the next look is at new commits alone.
+
+Exact, not a guess: what is remembered is void as soon as a commit that was looked at can no longer be reached.
+"""
+
+import re
+from contextlib import suppress
+
+from gitlob_rsync.errors import ToolError
+from gitlob_rsync.git.git import Repo
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.selection import history, partial
+from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.state import state
+
+_LISTING = re.compile(r"(?:[0-9a-f]{40,64} [0-9a-f]{40}\n)*")
+"""What is remembered: blob and binary, a line each."""
+
+
+def everything(repo: Repo) -> dict[str, Sha]:
+    """The placeholders of history.Committed(), by their blobs. Raises ToolError as history.references."""
+    if repo.shallow or partial.is_partial(repo):
+        # with the same commits, there can be more of it the next time
+        return history.placeholders(repo, Committed())
+    repo = repo.without_replacements()
+    path = state.path(repo, "placeholders.json")
+    tips = sorted(set(history.tips(repo, Committed())))
+    known, found = _remembered(state.read(path))
+    if not _reached(repo, known, tips):
+        known, found = [], {}
+    if known != tips:
+        found |= history.placeholders(repo, Committed(known=tuple(known)))
+        listing = "".join(f"{blob} {sha}\n" for blob, sha in found.items())
+        with suppress(OSError):
+            state.write(path, {"tips": tips, "placeholders": listing})
+    return found
+
+
+def _remembered(said: dict[str, object]) -> tuple[list[str], dict[str, Sha]]:
+    tips, listing = said.get("tips"), said.get("placeholders")
+    if not isinstance(tips, list) or not all(isinstance(tip, str) and tip.isalnum() for tip in tips):
+        return [], {}
+    if not isinstance(listing, str) or not _LISTING.fullmatch(listing):
+        return [], {}
+    words = listing.split()
+    return tips, dict(zip(words[0::2], map(Sha, words[1::2]), strict=True))
+
+
+def _reached(repo: Repo, known: list[str], tips: list[str]) -> bool:
+    """Whether the history of `tips` still holds all of `known`."""
+    if known == tips:
+        return True
+    revisions = [*known, *(f"^{tip}" for tip in tips)]
+    try:
+        return not repo.run("rev-list", "--max-count=1", "--stdin", input="\n".join(revisions).encode() + b"\n")
+    except ToolError:  # one is gone
+        return False

@@ -1,0 +1,207 @@
+"""rsync's options, and which versions know them. Pure, but for asking the rsync on PATH what it is."""
+
+import os
+import re
+from collections.abc import Iterable
+
+from gitlob_rsync import process
+from gitlob_rsync.errors import UsageError
+from gitlob_rsync.location import Kind, Location
+from gitlob_rsync.store.layout import CHUNK
+from gitlob_rsync.transport.rsync.reports import FORMAT
+from gitlob_rsync.transport.rsync.ssh import CONNECT_SECONDS
+
+OLDEST = (3, 1, 3)
+_VERSION = r"rsync +version v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})"
+_NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender": (3, 2, 5)}
+"""Options and the version that brought them. The first two must be known to the remote's rsync too."""
+
+
+def local_version() -> tuple[int, ...]:
+    """The version of the rsync on PATH. Raises UsageError where it is none that will do."""
+    # an openrsync says it on stderr, or that it does not know the option
+    argv = [process.tool("rsync"), "--version"]
+    return version_in(process.run(argv, env=process.clean_env(), ok=(0, 1), merged=True))
+
+
+def version_in(said: bytes) -> tuple[int, ...]:
+    """The version that `rsync --version` says. Raises as local_version."""
+    lines = said.decode(errors="replace").splitlines() or [""]
+    for line in lines:
+        if re.match(r"openrsync|usage: openrsync|(\S*/)?rsync: (unrecognized|unknown) option", line):
+            raise UsageError(
+                f"the rsync on PATH is openrsync: {line}",
+                "it cannot read file lists: install rsync from rsync.samba.org, and put its folder first on PATH",
+            )
+    found = next(filter(None, (re.match(_VERSION, line) for line in lines)), None)
+    version = tuple(map(int, found.groups())) if found else ()
+    if version < OLDEST:
+        raise UsageError(f"rsync is too old: {lines[0]}", f"install rsync {'.'.join(map(str, OLDEST))} or later")
+    return version
+
+
+def transport(
+    location: Location, version: tuple[int, ...], timeout: int, ssh: str | None, rsync_path: str | None = None
+) -> list[str]:
+    """The options that reach a location; `ssh` is the value of -e, `rsync_path` the far rsync's name for its shell."""
+    if location.kind is Kind.DAEMON:
+        return [f"--timeout={timeout}", f"--contimeout={min(timeout, CONNECT_SECONDS)}", "--no-motd"]
+    args = [f"--timeout={timeout}"]
+    if location.kind is Kind.SSH:
+        assert ssh
+        args += ["-e", ssh]
+        if rsync_path:
+            args.append(f"--rsync-path={rsync_path}")
+        # the far shell gets the path: newer ones escape what it would act on, but for this one character
+        path = re.sub(r"\A~[\w.-]*(?=/|\Z)", "", location.path)  # it is for the shell to say whose home that is
+        if re.search(r"[^\w@%+=:,./-]" if version < (3, 2, 4) else "`", path):
+            args.append("--protect-args")
+    return args
+
+
+def _known(version: tuple[int, ...], lacking: Iterable[str], *flags: str) -> list[str]:
+    """Of flags that not every rsync knows, those that both sides do."""
+    return [flag for flag in flags if version >= _NOT_EVERYWHERE[flag] and flag not in lacking]
+
+
+_PARTIAL = ".rsync-partial-"
+"""The folder, beside its place, of a part of a file that was sent, and its beginning: the client's name follows."""
+_FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-h", FORMAT)
+_PLAIN = ("--no-perms", "--chmod=ugo=rwX")
+"""The umask of the receiving side rules."""
+
+
+def is_shared(root: int | None) -> bool:
+    """Whether permissions of a store's root say that all accounts of its group may write to the store."""
+    return root is not None and root & 0o2020 == 0o2020
+
+
+def permissions(root: int | None) -> tuple[str, ...]:
+    """What becomes of the permissions of what is sent, by those of the store's root: a group that may write there, and
+    whose the root's files become (setgid), may write below it too, whatever the umask of who sends."""
+    if root is None or not is_shared(root):
+        return _PLAIN
+    folder = root & 0o777 | 0o2700
+    return "--perms", f"--chmod=D{folder:o},F{folder & 0o666:o}"
+
+
+def for_both(given: Iterable[str]) -> set[str]:
+    """Of the flags given, those that both sides have to know, and not every rsync does."""
+    return {flag for flag in ("--mkpath", "--fsync") if flag in given}
+
+
+_RESUMES = "--no-whole-file"
+"""Between two folders of one machine rsync does not go on with what a cut-off run left, unless it is told to."""
+
+
+def refused(given: Iterable[str], said: str) -> set[str]:
+    """Of the flags given, those that one side said that it does not know, or does not allow."""
+    return {
+        flag
+        for flag in _NOT_EVERYWHERE
+        if flag in given
+        and re.search(rf"^rsync: .*(?:{flag}: unknown option|refuse (?:--)?{flag[2:]}\b)", said, re.MULTILINE)
+    }
+
+
+def fetch_args(version: tuple[int, ...], lacking: Iterable[str], partial: str) -> list[str]:
+    # nothing in a store is larger than a chunk
+    return [*_FILES, *_PLAIN, _RESUMES, f"--max-size={CHUNK}", "--size-only", "--ignore-missing-args", "--info=progress2",
+            f"--partial-dir={partial}", *_known(version, lacking, "--trust-sender")]  # fmt: skip
+
+
+def send_args(
+    version: tuple[int, ...], lacking: Iterable[str], client: str, fsync: bool, root: int | None = None,
+    anew: bool = False,
+) -> list[str]:  # fmt: skip
+    durable = ["--fsync"] if fsync else []
+    # nothing in a store is larger than a chunk
+    which = ["--ignore-times"] if anew else [f"--max-size={CHUNK}", "--size-only"]
+    return [*_FILES, *permissions(root), _RESUMES, *which, "--info=progress2", f"--partial-dir={_PARTIAL}{client}",
+            *_known(version, lacking, "--mkpath", *durable)]  # fmt: skip
+
+
+def look_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[str]:
+    return ["--dry-run", *_FILES, *_PLAIN, "--ignore-missing-args", *_known(version, lacking, "--trust-sender")]
+
+
+def list_args(left_over: bool = False) -> list[str]:
+    hex3 = "[0-9a-f]" * 3
+    kept = [f"/{hex3}/", f"/{hex3}/{hex3}/", f"/{hex3}/{hex3}/[0-9a-f]*_meta", f"/{hex3}/{hex3}/[0-9a-f]*_[0-9]*"]
+    if left_over:
+        kept += [f"/{ASIDE}/", f"/{ASIDE}/*/"]
+        for folder in (f"{hex3}/{hex3}", f"{ASIDE}/*"):
+            kept += [f"/{folder}/.[0-9a-f]*.??????", f"/{folder}/{_PARTIAL}*/", f"/{folder}/{_PARTIAL}*/[0-9a-f]*"]
+    return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+ASIDE = "gitlob"
+"""Ours at a remote store, beside the content: no folder of that can have this name."""
+IDENTITY = "identity"
+"""The file below ASIDE that says which store it is."""
+MOST_READ = 4096
+"""Bytes of a small file of ours; a larger one says nothing."""
+SHARED_ROOT = 0o2775
+"""The permissions of the root of a store that the accounts of a group share, as `git init --shared=group` has it."""
+LEFT_OVER = re.compile(
+    r"(...)/(...)/(\.\1\2[0-9a-f]{34}_(meta|\d+)\.\w{6}|" + re.escape(_PARTIAL) + r"[^/]+/\1\2[0-9a-f]{34}_(meta|\d+))|"
+    rf"{ASIDE}/[a-z]+/(\.[0-9a-f]+(\.edition)?\.\w{{6}}|{re.escape(_PARTIAL)}[^/]+/[0-9a-f]+(\.edition)?)"
+)
+"""What rsync calls a file that it still writes, and one that it came to write a part of (--partial-dir). Where it is killed,
+nobody comes back for the one, and for the other only the clone that sent it."""
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file that was left over is a part of one, in a folder for such parts."""
+    return f"/{_PARTIAL}" in name
+
+
+def aside_args(folder: str, file: str = "**") -> list[str]:
+    kept = [f"/{ASIDE}/", *(f"/{ASIDE}/{folder}/" for folder in _above(folder)), f"/{ASIDE}/{folder}/{file}"]
+    return ["--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+def root_args(files: Iterable[str]) -> list[str]:
+    """Small files below ASIDE, and the root's own permissions, which show where the target is not there yet."""
+    kept = [f"/{ASIDE}/"]
+    for file in files:
+        kept += [*(f"/{ASIDE}/{folder}/" for folder in _above(os.path.dirname(file)) if folder), f"/{ASIDE}/{file}"]
+    return [
+        "--recursive",
+        f"--max-size={MOST_READ}",
+        "--no-h",
+        FORMAT,
+        *(f"--include={kind}" for kind in kept),
+        "--exclude=*",
+    ]
+
+
+def content_args() -> list[str]:
+    """What only a store has, at its root."""
+    hex3 = "[0-9a-f]" * 3
+    kept = (f"/{hex3}/", f"/{ASIDE}/", f"/{ASIDE}/*/")
+    return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
+
+
+def shared_root_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[str]:
+    return ["--dirs", "--perms", f"--chmod=D{SHARED_ROOT:o}", *_known(version, lacking, "--mkpath")]
+
+
+def _above(folder: str) -> list[str]:
+    """A folder and those above it: a/b/c -> a, a/b, a/b/c."""
+    parts = folder.split("/")
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def delete_args() -> list[str]:
+    # rsync >= 3.1.0 at both ends
+    return ["--files-from=-", "--from0", "--no-perms", "--chmod=ugo=rwX", "--delete-missing-args"]
+
+
+def move_args(into: str) -> list[str]:
+    return [*delete_args(), "--backup", f"--backup-dir={into}"]
+
+
+def empty_args(folder: str) -> list[str]:
+    """Delete a folder, and those below it, as far as no file is in them. (P protects, R does not: rsync(1).)"""
+    return ["--recursive", "--delete", f"--filter=R /{folder}/", f"--filter=R /{folder}/**/", "--filter=P *"]
