@@ -19,7 +19,7 @@ from gitlob_rsync.git.gitconfig import Value, parse
 from gitlob_rsync.git.remotes import Remotes
 from gitlob_rsync.location import IDENTITY, Remote
 from gitlob_rsync.selection.history import Recent, Window
-from gitlob_rsync.store import lock
+from gitlob_rsync.store import locks
 
 TEAM_FILE = ".gitlobconfig"
 _TEAM_KEYS = re.compile(
@@ -53,7 +53,7 @@ class Settings:
     timeout: int = 120
     bwlimit: str | None = None
     retries: int = 3
-    lock_wait: float = lock.WAIT
+    lock_wait: float = locks.WAIT
     fsync: bool = True
     allow_incomplete: bool = False
     ssh_command: str | None = None
@@ -137,7 +137,7 @@ class Settings:
             must_have=_choice(values.get("git-lob.on-missing"), "placeholder", "fail") == "fail",
             timeout=_seconds(values.get("git-lob.timeout"), 120, least=1),
             retries=_number(values.get("git-lob.retries"), 3, 0, 100, "tries"),
-            lock_wait=_seconds(values.get("git-lob.lock-wait"), round(lock.WAIT), least=0),
+            lock_wait=_seconds(values.get("git-lob.lock-wait"), round(locks.WAIT), least=0),
             bwlimit=bwlimit(values["git-lob.bwlimit"].text, values["git-lob.bwlimit"].wrong)
             if "git-lob.bwlimit" in values
             else None,

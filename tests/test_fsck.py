@@ -21,7 +21,7 @@ from gitlob_rsync.git import git
 from gitlob_rsync.jobs import connection, fsck, repair
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Silent
-from gitlob_rsync.store import hashing, lock, quarantine, stores, survey
+from gitlob_rsync.store import local, locks, quarantine, survey, verify
 from gitlob_rsync.store.layout import Meta
 from gitlob_rsync.store.store import Store
 from tests.conftest import Daemon, Work, free_port, init
@@ -280,7 +280,7 @@ def test_what_the_disk_cannot_read_is_damaged(three: Work, monkeypatch: pytest.M
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return read(fd, buffers)
 
-    monkeypatch.setattr(hashing.os, "readv", worn)
+    monkeypatch.setattr(verify.os, "readv", worn)
     job = make(three, monkeypatch)
     job.judge(job.look())
     (found,) = job.report.findings
@@ -306,7 +306,7 @@ def make(work: Work, monkeypatch: pytest.MonkeyPatch) -> fsck.Fsck:
     """A run within this process, where the clock or the system is to be another."""
     monkeypatch.chdir(work.path)
     repo = git.Repo.discover()
-    return fsck.Fsck(repo, stores.Stores.load(repo), Silent("test"), fast=False, dry_run=False)
+    return fsck.Fsck(repo, local.Stores.load(repo), Silent("test"), fast=False, dry_run=False)
 
 
 # What is not whole
@@ -1099,7 +1099,7 @@ def test_at_no_time_does_a_repair_show_a_wrong_binary_as_whole(
 
         return watched
 
-    both = stores.Stores(job.own, job.shared)
+    both = local.Stores(job.own, job.shared)
     with connection.Connection(job.repo, both, settings, settings.remote(None), Silent("test")) as joined:
         job.judge(job.look())
         with monkeypatch.context() as patch:
@@ -1195,8 +1195,8 @@ def test_several_threads_hash_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     """Two large binaries are read at the same time where there are two processors."""
     work = repository(tmp_path / "work", None, {})
     metas = [Meta(Sha(put(work.content, content)), len(content)) for content in (LARGE, LARGE[:-1])]
-    monkeypatch.setattr(hashing.os, "sched_getaffinity", lambda _: {0, 1})
-    hasher = hashing.Hasher(Store(str(work.content)), Silent("test"))
+    monkeypatch.setattr(verify.os, "sched_getaffinity", lambda _: {0, 1})
+    hasher = verify.Hasher(Store(str(work.content)), Silent("test"))
     read, open_now, most = os.readv, set(), 0
 
     def watch(fd: int, buffers: list[bytearray]) -> int:
@@ -1214,13 +1214,13 @@ def test_several_threads_hash_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
             return False
         return True
 
-    monkeypatch.setattr(hashing.os, "readv", watch)
+    monkeypatch.setattr(verify.os, "readv", watch)
     assert hasher.wrong(metas) == []
     assert most == 2
 
 
 def test_only_what_is_moved_has_to_wait_for_a_purge(three: Work) -> None:
-    with lock.alone(Store(str(three.content)), "a purge"):
+    with locks.alone(Store(str(three.content)), "a purge"):
         run(three, "--lock-wait", "0.1")
         flip(chunk(three.content, b"abc"))
         run(three, "-n", "--lock-wait", "0.1", code=3)

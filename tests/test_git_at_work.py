@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync.jobs.install import FILTER
+from gitlob_rsync.jobs.setup import FILTER
 from tests.conftest import Sshd, Work, free_port
 from tests.handmade import CHUNK, check, drop, placeholder, put, sha_of, shas_in
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync import location
-from gitlob_rsync.state import state
-from gitlob_rsync.store import lock
+from gitlob_rsync.state import files
+from gitlob_rsync.store import locks
 from gitlob_rsync.store.store import Store
 from tests.conftest import Work
 from tests.gitclient import GitClient, content, lines
@@ -18,7 +18,7 @@ from tests.handmade import check, drop, sha_of
 
 HOLD = """
 import sys, time
-from gitlob_rsync.store import lock
+from gitlob_rsync.store import locks
 from gitlob_rsync.store.store import Store
 with getattr(lock, sys.argv[1])(Store(sys.argv[2] + "/content"), "a test's job"):
     print("held", flush=True)
@@ -42,15 +42,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_users_do_not_wait_for_one_another(folder: Path) -> None:
-    with lock.using(store_in(folder), "one", 0), lock.using(store_in(folder), "two", 0):
-        assert [job.what for job in lock.running(str(folder))] == ["one", "two"]
-    assert lock.running(str(folder)) == [] and not list((folder / "running").iterdir())
+    with locks.using(store_in(folder), "one", 0), locks.using(store_in(folder), "two", 0):
+        assert [job.what for job in locks.running(str(folder))] == ["one", "two"]
+    assert locks.running(str(folder)) == [] and not list((folder / "running").iterdir())
 
 
 @pytest.mark.parametrize(("holder", "waiter"), [("using", "alone"), ("alone", "using"), ("alone", "alone")])
 def test_who_has_to_wait_is_told_for_whom(folder: Path, holder: str, waiter: str) -> None:
     process = hold(holder, folder)
-    with pytest.raises(lock.Busy) as busy, getattr(lock, waiter)(store_in(folder), "waiter", 0.1):
+    with pytest.raises(locks.Busy) as busy, getattr(locks, waiter)(store_in(folder), "waiter", 0.1):
         raise AssertionError("it got in")
     assert f"a test's job (pid {process.pid} on " in busy.value.line() and "--lock-wait" in busy.value.line()
     assert busy.value.exit_code == 5
@@ -64,22 +64,22 @@ def test_a_dead_holders_lock_is_void_at_once(folder: Path, holder: str, waiter: 
     assert len(list((folder / "running").iterdir())) == 1
     process.kill()
     process.wait()
-    with getattr(lock, waiter)(store_in(folder), "next", 0):
-        assert [job.what for job in lock.running(str(folder))] == ["next"]
+    with getattr(locks, waiter)(store_in(folder), "next", 0):
+        assert [job.what for job in locks.running(str(folder))] == ["next"]
 
 
 def test_who_waits_gets_in_when_the_other_is_done(folder: Path) -> None:
     process = hold("using", folder)
     started = time.monotonic()
     subprocess.Popen(["sh", "-c", f"sleep 0.5; kill {process.pid}"])
-    with lock.alone(store_in(folder), "waiter", 30) as known:
+    with locks.alone(store_in(folder), "waiter", 30) as known:
         assert known and time.monotonic() - started >= 0.4
     process.wait()
 
 
 def test_where_nothing_can_be_written_users_go_on(folder: Path) -> None:
     folder.write_text("a file in its place")
-    with lock.using(store_in(folder), "one", 0):
+    with locks.using(store_in(folder), "one", 0):
         pass
 
 
@@ -88,7 +88,7 @@ def test_notes_that_say_nothing_are_passed_over(folder: Path, junk: str) -> None
     process = hold("using", folder)
     (note,) = (folder / "running").iterdir()
     note.write_text(junk)
-    assert lock.running(str(folder)) == []
+    assert locks.running(str(folder)) == []
     process.kill()
     process.wait()
 
@@ -113,18 +113,18 @@ def test_the_filter_is_a_user_until_git_is_done_with_it(work: Work) -> None:
     client.send(lines("command=clean", "pathname=a.bin") + content(b"one"))
     assert client.answer().status == "success"
     folder = str(work.content.parent)
-    assert [job.what for job in lock.running(folder)] == ["gitlob-filter process"]
-    with pytest.raises(lock.Busy), lock.alone(store_in(Path(folder)), "purge", 0):
+    assert [job.what for job in locks.running(folder)] == ["gitlob-filter process"]
+    with pytest.raises(locks.Busy), locks.alone(store_in(Path(folder)), "purge", 0):
         pass
     client.end()
-    with lock.alone(store_in(Path(folder)), "purge", 0) as known:
+    with locks.alone(store_in(Path(folder)), "purge", 0) as known:
         assert known
 
 
 def test_two_pulls_do_not_bring_the_same_twice(work: Work) -> None:
     """The second waits, but not where only the working tree has to be completed; nor does anything else wait."""
     work.commit(a__bin="one")
-    with lock.turn(Store(str(work.content)), "pull", "another pull"):
+    with locks.turn(Store(str(work.content)), "pull", "another pull"):
         done = work.sync("--pull", "--lock-wait", "0.1", code=5)
         assert f"another pull (pid {os.getpid()} on " in done.stderr and done.stderr.count("\n") == 1
         work.sync("--push", "--lock-wait", "0")
@@ -144,8 +144,8 @@ def test_two_pushes_to_one_place_do_not_send_the_same_twice(work: Work, store: P
     work.git("init", "-q", "--bare", str(tmp_path / "bare.git"))
     work.git("config", "remote.origin.url", str(tmp_path / "bare.git"))
     work.run("gitlob-setup", "-q", "--hooks")
-    name = state.name_of(location.parse(str(store)))
-    with lock.turn(Store(str(work.content)), f"push-{name}", "another push"):
+    name = files.name_of(location.parse(str(store)))
+    with locks.turn(Store(str(work.content)), f"push-{name}", "another push"):
         done = work.sync("--push", "--lock-wait", "0.1", code=5)
         assert f"another push (pid {os.getpid()} on " in done.stderr and done.stderr.count("\n") == 1
         work.sync("--push", "--lock-wait", "0", str(tmp_path / "elsewhere"))
@@ -157,7 +157,7 @@ def test_two_pushes_at_once_do_not_forget_what_the_other_needs(work: Work, store
     """A purge of the remote store goes by what each clone said, and pushes by the hook may be many."""
     work.commit("none")
     work.sync("--push")
-    with lock.turn(Store(str(work.content)), "publish", "a push"):
+    with locks.turn(Store(str(work.content)), "publish", "a push"):
         work.commit(a__bin="one")
         assert "a push (pid" in work.sync("--push", "--lock-wait", "0.1", code=5).stderr
     pushes = []
@@ -177,6 +177,6 @@ def test_two_pushes_at_once_do_not_forget_what_the_other_needs(work: Work, store
 
 
 def test_a_job_tells_its_age() -> None:
-    job = lock.Job("gitlob-sync --pull", 7, "nas", time.time() - 185)
+    job = locks.Job("gitlob-sync --pull", 7, "nas", time.time() - 185)
     assert str(job) == "gitlob-sync --pull (pid 7 on nas, for 3 minutes)"
-    assert str(lock.Job("x", 7, "nas", time.time() - 62)).endswith("for 1 minute)")
+    assert str(locks.Job("x", 7, "nas", time.time() - 62)).endswith("for 1 minute)")

@@ -13,10 +13,10 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.jobs import push
 from gitlob_rsync.jobs.connection import Connection
-from gitlob_rsync.jobs.report import Report
+from gitlob_rsync.jobs.transfer_report import Report
 from gitlob_rsync.progress import Silent
 from gitlob_rsync.selection.history import Committed
-from gitlob_rsync.store.stores import Stores
+from gitlob_rsync.store.local import Stores
 from tests.conftest import DAY, Daemon, Work
 from tests.handmade import check, files_of, put, sha_of
 from tests.test_transfer import Place, chunk, commit, make_place, repository

@@ -18,7 +18,7 @@ from gitlob_rsync.age import ALL
 from gitlob_rsync.git import git
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import holders
+from gitlob_rsync.selection import usage
 from gitlob_rsync.selection.history import Committed, Recent, Scope, Unpushed, Window, references
 from tests.conftest import DAY
 from tests.handmade import placeholder
@@ -320,7 +320,7 @@ def test_who_needs_a_binary(random: Random) -> None:
     """All paths, and exactly the refs that reach a commit which has it; a tip without a ref is named once."""
     with made(random) as (repo, model, _):
         paths = model.needed_by(model.committed())
-        found = holders.find(repo, [Sha(sha) for sha in paths] + [Sha("0" * 40)])
+        found = usage.find(repo, [Sha(sha) for sha in paths] + [Sha("0" * 40)])
         assert {sha: set(need.paths) for sha, need in found.items()} == paths
         behind = {ref: model.needed_by(model.history(tips)) for ref, tips in model.refs.items()}
         others = (model.heads | model.stashes) - {tip for tips in model.refs.values() for tip in tips}
@@ -330,7 +330,7 @@ def test_who_needs_a_binary(random: Random) -> None:
             assert refs == [ref for ref in model.refs if sha in behind[ref]]
             assert len(need.refs) - len(refs) == sum(sha in needed for needed in nameless)
         some = sorted(found)[::3]
-        assert holders.find(repo, some) == {sha: found[sha] for sha in some}
+        assert usage.find(repo, some) == {sha: found[sha] for sha in some}
 
 
 @pytest.mark.parametrize("late", [0, 1])

@@ -532,7 +532,7 @@ def test_remotes(work: Work, store: Path) -> None:
 HOOKS = ("pre-push", "post-checkout", "post-merge")
 HOLD = """
 import sys, time
-from gitlob_rsync.store import lock
+from gitlob_rsync.store import locks
 from gitlob_rsync.store.store import Store
 with lock.using(Store(sys.argv[1]), 'a job'):
     print(flush=True)

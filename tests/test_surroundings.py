@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync.worktree import tree
+from gitlob_rsync.worktree import safe_write
 from tests.conftest import Work, clone
 from tests.handmade import CHUNK, check, drop, files_of, placeholder, put, sha_of, shas_in
 
@@ -190,9 +190,9 @@ def test_a_file_that_came_meanwhile_is_not_replaced(
 
     monkeypatch.setattr(os, "link", no_link)
     if not exclusive_rename:
-        monkeypatch.setattr(tree, "_rename_exclusively", lambda *_: False)
+        monkeypatch.setattr(safe_write, "_rename_exclusively", lambda *_: False)
     (tmp_path / "a").mkdir()
-    with tree.Tree(str(tmp_path / "a"), None) as opened:
+    with safe_write.Tree(str(tmp_path / "a"), None) as opened:
 
         def content() -> Iterator[bytes]:
             yield b"ours"

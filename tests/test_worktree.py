@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.git.git import Repo
-from gitlob_rsync.worktree.index import note
+from gitlob_rsync.worktree.index_stat import note
 from tests.conftest import Work, clone, init
 from tests.handmade import CHUNK, drop, files_of, placeholder, put
 
@@ -372,7 +372,7 @@ def test_a_kill_between_files_leaves_a_tree_that_git_calls_clean(waiting: Work, 
     """The index forgets its notes before the first file changes."""
     waiting.sync("--pull", "--no-expand")
     script = (
-        "import os, signal, gitlob_rsync.worktree.worktree as w\n"
+        "import os, signal, gitlob_rsync.worktree.expand as w\n"
         "real = w._fill\n"
         "def fill(*args):\n    real(*args)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
         "w._fill = fill\n"

@@ -12,13 +12,13 @@ from typing import IO, TYPE_CHECKING
 from gitlob_rsync import placeholder
 from gitlob_rsync.commands.common import Parser, guard
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError, printable
-from gitlob_rsync.filter import serve
-from gitlob_rsync.filter.filter import NEAR, STDIN, Filter, split_placeholder
+from gitlob_rsync.filter import server
+from gitlob_rsync.filter.convert import NEAR, STDIN, Filter, split_placeholder
 from gitlob_rsync.git import git
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store import lock
+from gitlob_rsync.store import locks
+from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import BLOCK
-from gitlob_rsync.store.stores import Stores
 
 if TYPE_CHECKING:
     from gitlob_rsync.config import Settings
@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     with (
         open(0, "rb", buffering=1 << 17, closefd=False) as source,
         open(1, "wb", buffering=1 << 17, closefd=False) as output,
-        lock.using(stores.own, f"{PROGRAM} {given.direction}"),
+        locks.using(stores.own, f"{PROGRAM} {given.direction}"),
         Filter(stores) as filter,
     ):
 
@@ -64,11 +64,11 @@ def run(argv: Sequence[str]) -> int:
         if given.direction == "clean":
             output.write(filter.clean(_blocks(source), _shown(given.path), may_be_near))
             return ExitCode.DONE
-        supply = serve.Supply(filter, _Sources(repo, stores, for_git=given.direction == "process").find)
+        supply = server.Supply(filter, _Sources(repo, stores, for_git=given.direction == "process").find)
         if given.direction == "process":
-            server = serve.Server(supply, source, output, may_be_near)
-            server.serve()
-            for line in server.told:
+            to_git = server.Server(supply, source, output, may_be_near)
+            to_git.serve()
+            for line in to_git.told:
                 _tell(line)
         else:
             _smudge(supply, source, output)
@@ -101,9 +101,9 @@ class _Sources:
         self._repo = repo
         self._stores = stores
         self._for_git = for_git
-        self._found: tuple[object, serve.Source] | None = None
+        self._found: tuple[object, server.Source] | None = None
 
-    def find(self, origin: serve.Origin) -> serve.Source:
+    def find(self, origin: server.Origin) -> server.Source:
         now = (origin, self._stamp())
         if not self._found or self._found[0] != now:
             self._found = (now, _source(self._repo, self._stores, origin, for_git=self._for_git))
@@ -119,7 +119,7 @@ class _Sources:
         return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _source(repo: git.Repo, stores: Stores, origin: serve.Origin, *, for_git: bool) -> serve.Source:
+def _source(repo: git.Repo, stores: Stores, origin: server.Origin, *, for_git: bool) -> server.Source:
     # what a download needs is loaded only now: it costs more than a small file's clean or smudge
     from gitlob_rsync.config import Settings
 
@@ -128,7 +128,7 @@ def _source(repo: git.Repo, stores: Stores, origin: serve.Origin, *, for_git: bo
         settings = Settings.load(repo, *([origin.treeish] if origin.treeish else []))
     except GitlobError as error:
         must_have = repo.run("config", "--get", "git-lob.on-missing", ok=(0, 1)).strip() == b"fail"
-        return serve.Source(None, error.line(), must_have, f"{way} brings it")
+        return server.Source(None, error.line(), must_have, f"{way} brings it")
     default, failure = None, None
     try:
         default = settings.remote(None)
@@ -146,9 +146,9 @@ def _source(repo: git.Repo, stores: Stores, origin: serve.Origin, *, for_git: bo
     if remotes and (others := sorted(settings.remotes.keys() - {remote.name for remote in remotes})):
         hint += f", or {' or '.join(f'{way} {name}' for name in others)}, if it comes from there"
     if not settings.autofetch:
-        return serve.Source(None, "git-lob.autofetch is off", settings.must_have, hint, final=True)
+        return server.Source(None, "git-lob.autofetch is off", settings.must_have, hint, final=True)
     if not remotes:
-        return serve.Source(_from_origins(stores, settings), str(failure), settings.must_have, hint)
+        return server.Source(_from_origins(stores, settings), str(failure), settings.must_have, hint)
     failures: list[GitlobError] = []
 
     def download(shas: Collection[Sha]) -> str:
@@ -171,10 +171,10 @@ def _source(repo: git.Repo, stores: Stores, origin: serve.Origin, *, for_git: bo
             raise failures[0]
         return str(failures[0]) if failures else ""
 
-    return serve.Source(download, "", settings.must_have, hint)
+    return server.Source(download, "", settings.must_have, hint)
 
 
-def _remotes(repo: git.Repo, settings: "Settings", origin: serve.Origin, default: "Remote | None") -> "list[Remote]":
+def _remotes(repo: git.Repo, settings: "Settings", origin: server.Origin, default: "Remote | None") -> "list[Remote]":
     """The remotes to ask, in order: first those that what is being checked out comes from, as far as that can be seen (its
     branch is configured so, or it is the tip of a tracking branch), then the default one."""
     names: list[str | None] = []
@@ -228,7 +228,7 @@ def _while_git_lives() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _smudge(supply: serve.Supply, source: IO[bytes], output: IO[bytes]) -> None:
+def _smudge(supply: server.Supply, source: IO[bytes], output: IO[bytes]) -> None:
     """One file: its content, or its placeholder where the content cannot be had."""
     sha, start, rest = split_placeholder(_blocks(source))
     if sha is None:

@@ -64,12 +64,12 @@ def run(argv: Sequence[str]) -> int:
     given = parse(argv)
     # imported only now, so that --help is quick
     from gitlob_rsync.commands import fsck_report
-    from gitlob_rsync.commands.begin import begin
-    from gitlob_rsync.jobs.compare import compare
+    from gitlob_rsync.commands.open_context import begin
+    from gitlob_rsync.jobs.check_remote import compare
     from gitlob_rsync.jobs.connection import Connection
     from gitlob_rsync.jobs.fsck import Fsck
     from gitlob_rsync.jobs.repair import Repair
-    from gitlob_rsync.store import lock
+    from gitlob_rsync.store import locks
 
     started = time.monotonic()
     ground = begin(PROGRAM, given)
@@ -81,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
     def using(needed: bool) -> AbstractContextManager[None]:
         """A purge has to wait while something is moved or brought, not while all is hashed."""
         what = " ".join([PROGRAM, *argv])
-        return lock.using(stores.own, what, settings.lock_wait) if needed and not given.dry_run else nullcontext()
+        return locks.using(stores.own, what, settings.lock_wait) if needed and not given.dry_run else nullcontext()
 
     suspects = fsck.look()
     with using(bool(suspects)):

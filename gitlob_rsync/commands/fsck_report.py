@@ -12,12 +12,12 @@ from gitlob_rsync.commands.common import text
 from gitlob_rsync.commands.sync_report import some
 from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git import git
-from gitlob_rsync.jobs.compare import Comparison
+from gitlob_rsync.jobs.check_remote import Comparison
 from gitlob_rsync.jobs.fsck import Finding, Report, Source, State
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
-from gitlob_rsync.selection.holders import Need
+from gitlob_rsync.selection.usage import Need
 
 _MOST_LINES = 10
 """Files shown that are merely out of place; -v and --json have all."""

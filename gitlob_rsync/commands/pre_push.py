@@ -13,9 +13,9 @@ from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.push import push_commits
 from gitlob_rsync.location import Remote
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.state import journal
-from gitlob_rsync.store import lock
-from gitlob_rsync.store.stores import Stores
+from gitlob_rsync.state import sync_log
+from gitlob_rsync.store import locks
+from gitlob_rsync.store.local import Stores
 
 _REF = re.compile(rb"[^ ]+ ([0-9a-f]{40}|[0-9a-f]{64}) [^ ]+ ([0-9a-f]{40}|[0-9a-f]{64})\Z")
 """githooks(5): `LOCAL-REF COMMIT REMOTE-REF COMMIT` for each ref, with zeros for one that is new or deleted."""
@@ -33,8 +33,8 @@ def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter:
         return ExitCode.DONE  # a remote without a store, or a URL that is no such remote's
     remote = settings.remote(name)
     with (
-        journal.keeping(repo, remote.location, [journal.PUSH]) as note,
-        lock.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
+        sync_log.keeping(repo, remote.location, [sync_log.PUSH]) as note,
+        locks.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
         Connection(repo, stores, settings, remote, meter) as connection,
     ):
         report = push_commits(connection, commits, others)

@@ -90,7 +90,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     given = parse(argv)
     from gitlob_rsync.commands import purge_report
-    from gitlob_rsync.commands.begin import begin
+    from gitlob_rsync.commands.open_context import begin
     from gitlob_rsync.jobs import purge
     from gitlob_rsync.selection.history import Window
 
@@ -100,7 +100,7 @@ def run(argv: Sequence[str]) -> int:
     remotes = settings.purge_remotes(given.remote)
     remote = remotes[0] if len(remotes) == 1 else None
     if given.remote_store:
-        return purge_report.purge_remote(repo, stores, settings, remote or settings.remote(None), grace, given, meter)
+        return purge_report.run_remote(repo, stores, settings, remote or settings.remote(None), grace, given, meter)
     remote = remotes[0] if remotes else None
     window = settings.retention
     if given.window not in (None, CONFIGURED):

@@ -12,14 +12,14 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git import git
 from gitlob_rsync.git.git import Repo
-from gitlob_rsync.jobs import remote_purge
+from gitlob_rsync.jobs import purge_remote
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.purge import Reason, Verdict
-from gitlob_rsync.jobs.remote_purge import Clone, RemotePurge
+from gitlob_rsync.jobs.purge_remote import Clone, RemotePurge
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
-from gitlob_rsync.store.stores import Stores
+from gitlob_rsync.store.local import Stores
 
 
 def tell(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Namespace, meter: Meter) -> int:
@@ -93,12 +93,12 @@ _WORDS = {
 }
 
 
-def purge_remote(
+def run_remote(
     repo: Repo, stores: Stores, settings: Settings, remote: Remote, grace: float, given: argparse.Namespace, meter: Meter
 ) -> int:  # fmt: skip
     """Clean a remote store and say what became of it."""
     with Connection(repo, stores, settings, remote, meter) as connection:
-        done = remote_purge.purge(
+        done = purge_remote.purge(
             repo, stores.own, connection.session, remote, grace,
             lock_wait=settings.lock_wait, forget=given.forget_list, dry_run=given.dry_run,
         )  # fmt: skip

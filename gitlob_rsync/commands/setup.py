@@ -8,7 +8,7 @@ from gitlob_rsync import config, progress
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.git import git
-from gitlob_rsync.jobs import hooks, install, track
+from gitlob_rsync.jobs import hooks, setup, track
 from gitlob_rsync.jobs.hooks import Step
 from gitlob_rsync.location import Location, Remote
 from gitlob_rsync.progress import Meter
@@ -99,21 +99,21 @@ def run(argv: Sequence[str]) -> int:
     for remark in remarks:
         meter.warn(remark)
     if not given.uninstall:
-        for key, value in install.Filter.settings().items():
+        for key, value in setup.Filter.settings().items():
             meter.detail(f"{key} = {value}")
     return ExitCode.DONE
 
 
 def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter, remarks: list[str]) -> list[Step]:
     """All steps, each checked before the first is taken; what else the user should know goes to `remarks`."""
-    own = install.Filter(repo)
+    own = setup.Filter(repo)
     if not given.force:
         own.check_own()
     scope = "of this repository" if repo else "of this user"
     steps: list[Step] = [
-        (f"filter: git's configuration {scope} starts {install.program('gitlob-filter')}", own.configure)
+        (f"filter: git's configuration {scope} starts {setup.program('gitlob-filter')}", own.configure)
     ]
-    place = install.remote_location(given.remote, given.location) if repo and given.location else None
+    place = setup.remote_location(given.remote, given.location) if repo and given.location else None
     if repo and (given.create or given.adopt or given.shared):
         # first: a place that is refused is not written down
         what = "taken as it is" if given.adopt else f"made{' for its group' if given.shared else ''}"
@@ -122,18 +122,18 @@ def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter, rem
         steps.append(
             (
                 f"store: that of {given.remote} is at {place}",
-                partial(install.configure_remote, repo, given.remote, place),
+                partial(setup.configure_remote, repo, given.remote, place),
             )
         )
     if repo and given.track:
         plan = track.plan(repo, given.track)
         if plan.lines:
             steps.append(
-                (f"track: {plan.path}: {'; '.join(plan.lines)}", lambda: install.add_lines(plan.path, plan.lines))
+                (f"track: {plan.path}: {'; '.join(plan.lines)}", lambda: setup.add_lines(plan.path, plan.lines))
             )
         remarks += [f"track: {remark}" for remark in plan.remarks]
     if repo and given.hooks:
-        program = install.program("gitlob-sync")
+        program = setup.program("gitlob-sync")
         for name in hooks.SCRIPTS:
             words, put = hooks.installation(repo, name, program)
             steps.append((f"hook: {words}", put))
@@ -143,7 +143,7 @@ def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter, rem
 def _stores(repo: git.Repo, given: argparse.Namespace, place: Location | None, meter: Meter) -> None:
     """Make the store of a remote, or take the one that is there; `place`: where it shall be from now on."""
     from gitlob_rsync.jobs.connection import Connection
-    from gitlob_rsync.store.stores import Stores
+    from gitlob_rsync.store.local import Stores
 
     settings = config.Settings.load(repo)
     if place:
@@ -154,11 +154,11 @@ def _stores(repo: git.Repo, given: argparse.Namespace, place: Location | None, m
     with Connection(repo, Stores.load(repo), settings, remote, meter) as connection:
         shown = connection.adopt() if given.adopt else connection.create(shared=bool(given.shared))
     if remote.name and remote.identity and remote.identity != shown:
-        install.configure_identity(repo, remote.name, shown)
+        setup.configure_identity(repo, remote.name, shown)
 
 
 def _uninstall(repo: git.Repo | None) -> list[Step]:
-    own = install.Filter(repo)
+    own = setup.Filter(repo)
     own.check_own()
 
     def remove() -> None:
@@ -187,9 +187,9 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
             meter.warn(f"WRONG {what}: {error.line()}")
             worst = max(worst, ExitCode(error.exit_code))
 
-    look("git", install.git_version)
+    look("git", setup.git_version)
     look("rsync", lambda: ".".join(map(str, rsync.local_version())))
-    look("filter", lambda: install.Filter(repo).check(config.Settings.load(repo).has_filter))
+    look("filter", lambda: setup.Filter(repo).check(config.Settings.load(repo).has_filter))
     look("hook", lambda: hooks.report(repo, "pre-push"))
     look("remote", lambda: _remote(repo, word))
     return worst
@@ -197,7 +197,7 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
 
 def _remote(repo: git.Repo, word: str | None) -> str:
     from gitlob_rsync.jobs.connection import Connection
-    from gitlob_rsync.store.stores import Stores
+    from gitlob_rsync.store.local import Stores
     from gitlob_rsync.transport.rsync import NotAStore
 
     settings = config.Settings.load(repo)

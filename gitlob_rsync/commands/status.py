@@ -43,8 +43,8 @@ def make_parser() -> Parser:
 def run(argv: Sequence[str]) -> int:
     given = make_parser().parse_args(argv)
     # imported only now, so that --help is quick
-    from gitlob_rsync.commands import status_text
-    from gitlob_rsync.commands.begin import begin
+    from gitlob_rsync.commands import status_report
+    from gitlob_rsync.commands.open_context import begin
     from gitlob_rsync.git import git
     from gitlob_rsync.jobs import status
 
@@ -56,8 +56,8 @@ def run(argv: Sequence[str]) -> int:
         json.dump(as_json(found, settings), sys.stdout)
         print()
     elif not given.quiet:
-        page = status_text.Page.of(sys.stdout)
-        lines = status_text.render(found, settings, page, verbose=bool(given.verbose))
+        page = status_report.Page.of(sys.stdout)
+        lines = status_report.render(found, settings, page, verbose=bool(given.verbose))
         sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode(page.encoding, "replace"))
     if given.json or given.quiet:
         for problem in problems(found, settings):

@@ -24,10 +24,10 @@ def run(argv: Sequence[str]) -> int:
     # imported only now, so that --help is quick
     from gitlob_rsync import age, location, progress
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
-    from gitlob_rsync.commands.begin import begin
+    from gitlob_rsync.commands.open_context import begin
     from gitlob_rsync.git import git
     from gitlob_rsync.jobs import background
-    from gitlob_rsync.store import lock, staging
+    from gitlob_rsync.store import locks, staging
 
     started = time.monotonic()
     if given.stop:
@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     if given.background and not background.detach(stores.own, what):
         meter.note(f"another run is in the background: {background.running(repo.folder) or 'it just began'}")
         return ExitCode.DONE
-    user = nullcontext() if given.dry_run else lock.using(stores.own, what, settings.lock_wait)
+    user = nullcontext() if given.dry_run else locks.using(stores.own, what, settings.lock_wait)
     with sync_scopes.keep_journal(given, work, repo, scopes) as note, user:
         if not given.dry_run:
             with suppress(OSError):  # what is in nobody's way may stay

@@ -11,11 +11,11 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.git import git
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.jobs.connection import Connection
-from gitlob_rsync.jobs.report import Paths, Report
+from gitlob_rsync.jobs.transfer_report import Paths, Report
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
 from gitlob_rsync.selection import history
-from gitlob_rsync.store.stores import Stores
+from gitlob_rsync.store.local import Stores
 
 _MOST = 5
 """Paths, or refs, shown of one binary; --json has all."""

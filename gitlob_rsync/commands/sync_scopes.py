@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from gitlob_rsync import age
-from gitlob_rsync.commands.begin import Ground
 from gitlob_rsync.commands.common import CONFIGURED
+from gitlob_rsync.commands.open_context import Ground
 from gitlob_rsync.commands.sync_options import Work
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode, UsageError
@@ -15,13 +15,13 @@ from gitlob_rsync.git.git import Repo
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.pull import pull, pull_everything
 from gitlob_rsync.jobs.push import push, push_everything
-from gitlob_rsync.jobs.report import Paths, Report, merged
+from gitlob_rsync.jobs.transfer_report import Paths, Report, merged
 from gitlob_rsync.location import Remote
 from gitlob_rsync.selection.history import Committed, Indexed, Recent, Window
-from gitlob_rsync.state import journal, state
-from gitlob_rsync.state.journal import PULL, PUSH, Note
-from gitlob_rsync.store import lock
-from gitlob_rsync.worktree import worktree
+from gitlob_rsync.state import files, sync_log
+from gitlob_rsync.state.sync_log import PULL, PUSH, Note
+from gitlob_rsync.store import locks
+from gitlob_rsync.worktree import expand
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +98,13 @@ def sync(
     pushed = pulled = None
 
     def turn(name: str) -> AbstractContextManager[None]:
-        return nullcontext() if given.dry_run else lock.turn(stores.own, name, what, settings.lock_wait)
+        return nullcontext() if given.dry_run else locks.turn(stores.own, name, what, settings.lock_wait)
 
     if not given.offline:
         assert scopes.remote
         with Connection(repo, stores, settings, scopes.remote, meter) as connection:
             if work.push:
-                with turn(f"push-{state.name_of(scopes.remote.location)}"):
+                with turn(f"push-{files.name_of(scopes.remote.location)}"):
                     if scopes.push:
                         pushed = push(connection, scopes.push, recheck=given.recheck, dry_run=given.dry_run)
                     else:
@@ -124,7 +124,7 @@ def sync(
         return Result(report, scopes.remote, given.dry_run, pushed, pulled)
     # a damaged or missing binary that the checkout waits for is told once, with where it was looked for
     own = git.pathspecs(given.include, given.exclude) if given.checkout else []
-    expansion = worktree.expand(
+    expansion = expand.expand(
         repo, stores, settings.has_filter, meter,
         restore_missing=given.restore_missing, dry_run=given.dry_run, pathspecs=own,
     )  # fmt: skip
@@ -137,10 +137,10 @@ def sync(
 
 def keep_journal(
     given: argparse.Namespace, work: Work, repo: Repo, scopes: Scopes
-) -> AbstractContextManager[journal.Note]:
+) -> AbstractContextManager[sync_log.Note]:
     """The journal of this run, where it moves anything."""
     place = scopes.remote.location if scopes.remote and not (given.dry_run or given.offline) else None
-    return journal.keeping(repo, place, [*([PUSH] if work.push else ()), *([PULL] if work.pull else ())])
+    return sync_log.keeping(repo, place, [*([PUSH] if work.push else ()), *([PULL] if work.pull else ())])
 
 
 def note_push(note: Note, report: Report) -> None:
@@ -155,7 +155,7 @@ def note_pull(note: Note, report: Report) -> None:
     note.done(PULL, report.transferred, report.bytes or 0, had=there, lacking=failed, failed=len(failed))
 
 
-def _with_files(report: Report, expansion: worktree.Expansion, *, asked: bool) -> Report:
+def _with_files(report: Report, expansion: expand.Expansion, *, asked: bool) -> Report:
     """Add what the fix-up could not fill in. Files left out by a window or a filter are missing only if --checkout
     asked for them."""
 

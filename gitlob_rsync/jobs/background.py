@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from gitlob_rsync import process
 from gitlob_rsync.errors import GitlobError
-from gitlob_rsync.store.lock import Job, take_now
+from gitlob_rsync.store.locks import Job, take_now
 from gitlob_rsync.store.store import Store
 
 _LOCK = "background"

@@ -10,16 +10,16 @@ from gitlob_rsync.config import Settings, client_name
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.jobs import published
-from gitlob_rsync.jobs.report import Paths
+from gitlob_rsync.jobs.transfer_report import Paths
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.state import identity, record
+from gitlob_rsync.state import identity, pushed
 from gitlob_rsync.state.identity import WrongStore
 from gitlob_rsync.store.layout import CHUNK, EMPTY, META, NAME, Meta, file_name, name
+from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.staging import PARTIAL
 from gitlob_rsync.store.store import read_meta
-from gitlob_rsync.store.stores import Stores
 from gitlob_rsync.transport.rsync import IDENTITY, NotAStore, Options, Session
 
 
@@ -141,7 +141,7 @@ class Connection:
         if not expected or self._edition in expected:
             return False
         published.forget(self.repo, location)
-        record.forget(self.repo, location)
+        pushed.forget(self.repo, location)
         return True
 
     def adopt(self) -> str:

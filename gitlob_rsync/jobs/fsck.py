@@ -15,13 +15,13 @@ from gitlob_rsync.errors import GitlobError, ToolError, way_out
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.selection import holders
-from gitlob_rsync.selection.holders import Need
-from gitlob_rsync.store.hashing import Hasher
+from gitlob_rsync.selection import usage
+from gitlob_rsync.selection.usage import Need
 from gitlob_rsync.store.layout import name
+from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.quarantine import Quarantine, same
-from gitlob_rsync.store.stores import Stores
 from gitlob_rsync.store.survey import parts, shortfall, survey
+from gitlob_rsync.store.verify import Hasher
 
 _WORN = {errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)}
 """How a disk or a file system says that what it holds is lost."""
@@ -201,7 +201,7 @@ class Fsck:
         wrong = {finding.sha for finding in findings}
         try:
             gone = {sha for sha in self.quarantine.binaries() - wrong if not self.own.complete(sha)}
-            found = holders.find(self.repo, gone | wrong)
+            found = usage.find(self.repo, gone | wrong)
         except (GitlobError, OSError) as error:
             self.report.fail(error)
             return

@@ -15,7 +15,7 @@ from functools import partial
 from gitlob_rsync import process
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git.git import Repo
-from gitlob_rsync.state import state
+from gitlob_rsync.state import files
 
 _KEPT = ".before-gitlob"
 _NOTE = "hooks.json"
@@ -201,13 +201,13 @@ def removals(repo: Repo, name: str) -> Iterator[Step]:
 
 
 def _expect(repo: Repo) -> None:
-    state.write(state.path(repo, _NOTE), {"installed": True})
+    files.write(files.path(repo, _NOTE), {"installed": True})
 
 
 def forget(repo: Repo) -> None:
     """That they were installed: from now on nobody expects them."""
     with suppress(FileNotFoundError):
-        os.unlink(state.path(repo, _NOTE))
+        os.unlink(files.path(repo, _NOTE))
 
 
 def report(repo: Repo, name: str) -> str:
@@ -232,7 +232,7 @@ def report(repo: Repo, name: str) -> str:
         return f"{path} calls gitlob-sync"
     lost = [at for at in (path + _LEGACY, path + _OLD, usual) if is_ours(at)]
     lost += [at for at in (path + _KEPT,) if os.path.lexists(at)]
-    if lost or state.read(state.path(repo, _NOTE)):
+    if lost or files.read(files.path(repo, _NOTE)):
         _check_folder(repo, os.path.dirname(path))
         what = "is another program's hook by now" if os.path.lexists(path) else "is not there any more"
         unused = f", and {lost[0]} is called by nobody" if lost else ""

@@ -26,8 +26,8 @@ from gitlob_rsync.location import Location, Remote
 from gitlob_rsync.placeholder import Sha, is_sha
 from gitlob_rsync.selection import history
 from gitlob_rsync.selection.history import Committed
-from gitlob_rsync.state import identity, state
-from gitlob_rsync.store import lock
+from gitlob_rsync.state import files, identity
+from gitlob_rsync.store import locks
 from gitlob_rsync.store.store import Store
 from gitlob_rsync.transport.rsync import ASIDE, NotAStore, Session
 
@@ -41,7 +41,7 @@ _SECOND = re.compile(r"clone [0-9a-f]+ (?P<place>.*?)( as (?P<edition>[0-9a-f]{1
 
 def turn(store: Store, what: str, wait: float) -> AbstractContextManager[None]:
     """Be the only one who reads and writes what this clone says that it needs. Raises lock.Busy."""
-    return lock.turn(store, "publish", what, wait)
+    return locks.turn(store, "publish", what, wait)
 
 
 def needs(repo: Repo) -> set[Sha]:
@@ -52,7 +52,7 @@ def needs(repo: Repo) -> set[Sha]:
 
 def own_name(repo: Repo) -> str | None:
     """The name of this clone's lists; None where it has none yet, or where that is another one's: this is a copy."""
-    said = state.read(state.path(repo, "clone.json"))
+    said = files.read(files.path(repo, "clone.json"))
     name = said.get("name")
     try:
         found = os.lstat(_marker(repo))
@@ -65,7 +65,7 @@ def own_name(repo: Repo) -> str | None:
 
 
 def _marker(repo: Repo) -> str:
-    return state.path(repo, "clone-marker")
+    return files.path(repo, "clone-marker")
 
 
 def _new_name(repo: Repo) -> str:
@@ -76,8 +76,8 @@ def _new_name(repo: Repo) -> str:
         os.unlink(marker)
     with writing(marker), open(marker, "x", encoding="ascii") as file:
         found = os.fstat(file.fileno())
-    state.write(
-        state.path(repo, "clone.json"),
+    files.write(
+        files.path(repo, "clone.json"),
         {"name": name, "inode": found.st_ino, "ctime": found.st_ctime_ns, "place": place_of(repo)},
     )
     return name
@@ -97,16 +97,16 @@ def publish(session: Session, repo: Repo, remote: Remote, shas: Collection[Sha],
     if name and _is_anothers(session, repo, location, name):
         name = None
     name = name or _new_name(repo)
-    said = state.read(path)
+    said = files.read(path)
     edition = os.urandom(8).hex()
     # noted before it is sent: where we are killed in between, either is ours, and neither is relied upon (read)
-    state.write(path, {**said, "editions": [*_editions(said, name), edition]})
+    files.write(path, {**said, "editions": [*_editions(said, name), edition]})
     session.publish({f"{FOLDER}/{name}": encode(shas, name, place, edition), _edition_file(name): edition.encode()})
     if former := _former_name(repo, said):
         # a remote that lets nobody delete: the list is shown by a purge, and can be forgotten
         with suppress(GitlobError):
             session.delete(files_of(former))
-    state.write(path, {"name": name, "place": place, "editions": [edition]})
+    files.write(path, {"name": name, "place": place, "editions": [edition]})
     note(repo, remote, shas, tips)
     return name
 
@@ -115,7 +115,7 @@ def note(repo: Repo, remote: Remote, shas: Collection[Sha], tips: Collection[str
     """Note here what the list that was published last names, and the commits whose history it covers."""
     path = _path(repo, remote.location)
     covered = {"store": identity.known(repo, remote), "shas": sorted(shas), "tips": sorted(set(tips))}
-    state.write(path, state.read(path) | covered)
+    files.write(path, files.read(path) | covered)
 
 
 def files_of(name: str) -> list[str]:
@@ -136,7 +136,7 @@ def edition_file(repo: Repo) -> str | None:
 
 def editions(repo: Repo, location: Location) -> frozenset[str]:
     """The editions of this clone's list that may be at a location: one, unless a push is just writing it, or was killed."""
-    said = state.read(_path(repo, location))
+    said = files.read(_path(repo, location))
     name = own_name(repo)
     return frozenset(edition for edition in _editions(said, name) if isinstance(edition, str)) if name else frozenset()
 
@@ -155,8 +155,8 @@ def _editions(said: dict[str, object], name: str) -> list[object]:
 def _is_anothers(session: Session, repo: Repo, location: Location, name: str) -> bool:
     """Whether another clone wrote the list that is there under our name: a machine made from the same image as ours has
     all that tells us apart from a copy. Asked only where such a one shows: under another host's name, or at another path."""
-    said = state.read(_path(repo, location))
-    noted = said if said.get("name") == name else state.read(state.path(repo, "clone.json"))
+    said = files.read(_path(repo, location))
+    noted = said if said.get("name") == name else files.read(files.path(repo, "clone.json"))
     if noted.get("place") == place_of(repo):
         return False
     try:
@@ -169,7 +169,7 @@ def _is_anothers(session: Session, repo: Repo, location: Location, name: str) ->
 def replaced(session: Session, repo: Repo, location: Location) -> set[str]:
     """The names of the lists at the remote that publish would take away: this clone's older ones. Raises as publish."""
     name = own_name(repo)
-    former = _former_name(repo, state.read(_path(repo, location)))
+    former = _former_name(repo, files.read(_path(repo, location)))
     return {
         *([name] if name and not _is_anothers(session, repo, location, name) else []),
         *([former] if former else []),
@@ -180,7 +180,7 @@ def _former_name(repo: Repo, said: dict[str, object]) -> str | None:
     """What this clone's list is called if it is one that an older version of this program put there from this very place,
     as was noted then: it named lists by host, path, and a number kept here."""
     try:
-        with open(state.path(repo, "clone"), encoding="ascii") as file:
+        with open(files.path(repo, "clone"), encoding="ascii") as file:
             number = file.read()
     except (OSError, UnicodeDecodeError):
         return None
@@ -223,7 +223,7 @@ def _second_line(content: bytes) -> str:
 
 
 def _path(repo: Repo, location: Location) -> str:
-    return state.path(repo, "lists", state.name_of(location))
+    return files.path(repo, "lists", files.name_of(location))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ def read(repo: Repo, remote: Remote) -> Published | None:
     it, or where that may have been another clone: from here, or from this host, nothing was published yet. Tips are commits
     that are here."""
     store = identity.known(repo, remote)
-    said = state.read(_path(repo, remote.location))
+    said = files.read(_path(repo, remote.location))
     shas, tips = said.get("shas"), said.get("tips")
     if not store or said.get("store") != store or not isinstance(shas, list) or not isinstance(tips, list):
         return None

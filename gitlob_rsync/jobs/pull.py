@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.jobs.connection import Connection
-from gitlob_rsync.jobs.report import FindPaths, Paths, Report, named
+from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, Report, named
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import history
 from gitlob_rsync.selection.history import Committed, Scope
 from gitlob_rsync.store.layout import EMPTY, FILE_NAME, META, NAME, Meta, name
+from gitlob_rsync.store.local import share
 from gitlob_rsync.store.staging import PARTIAL, Staging
-from gitlob_rsync.store.stores import share
 
 _MOST_AT_ONCE = 16384
 """Chunks that are asked for in one run before it is known whether they exist: 512 GiB."""

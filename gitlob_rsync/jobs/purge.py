@@ -17,17 +17,17 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import roots
 from gitlob_rsync.git.git import Repo
-from gitlob_rsync.jobs import published, remote_purge
+from gitlob_rsync.jobs import published, purge_remote
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.location import Kind, Location, Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.selection import history
 from gitlob_rsync.selection.history import Committed, IndexedAnywhere, Recent, Scope, Stashed, Unpushed, Window
-from gitlob_rsync.state import record
-from gitlob_rsync.store import lock
+from gitlob_rsync.state import pushed
+from gitlob_rsync.store import locks
+from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import Store
-from gitlob_rsync.store.stores import Stores
 
 _LEAST_GRACE = 3600
 """Seconds of grace without which nothing is deleted where the file system knows no locks."""
@@ -106,7 +106,7 @@ def purge(
     going = [sha for sha, verdict in verdicts.items() if verdict.reason.goes]
     pushed_to = published.is_pushed_to(stores.own.root)
     if (going or pushed_to) and not wish.dry_run:
-        with lock.alone(stores.own, "gitlob-purge", settings.lock_wait) as known:
+        with locks.alone(stores.own, "gitlob-purge", settings.lock_wait) as known:
             if not known and wish.grace < _LEAST_GRACE:
                 raise GitlobError(f"{repo.folder}: this file system knows no locks", "purge with --grace 1h or more")
             again = _judge(repo, stores.own, remote, wish)
@@ -174,7 +174,7 @@ def _into_trash(
     root = stores.own.root
     here = Remote(None, Location(Kind.PATH, os.path.realpath(root)))
     with Connection(repo, stores, settings, here, meter) as connection:
-        done = remote_purge.set_aside(connection.session, going, lambda: published.kept_in(root), wish.grace)
+        done = purge_remote.set_aside(connection.session, going, lambda: published.kept_in(root), wish.grace)
     if going:
         meter.note(f"{root}: others use this store too: what goes from it lies in its trash for the grace time")
     return set(done.restored)
@@ -235,7 +235,7 @@ def _proven(
     else:
         proven = set()
         for one in (remote, *wish.others):
-            if known := record.read(repo, one):
+            if known := pushed.read(repo, one):
                 proven |= set(old) - history.references(repo, Committed(known=known, reflogs=True)).keys()
         reason = Reason.UNRECORDED
     lacking = (sha for sha in old if sha not in proven)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from gitlob_rsync.jobs import published
 from gitlob_rsync.jobs.connection import Connection
-from gitlob_rsync.jobs.report import FindPaths, Paths, Report, named
+from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, Report, named
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import history
 from gitlob_rsync.selection.history import Committed, Recent
-from gitlob_rsync.state import record
+from gitlob_rsync.state import pushed
 from gitlob_rsync.store.layout import META, NAME, Meta, name
 
 
@@ -38,7 +38,7 @@ def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = F
             break
         recheck = False
     if tips:
-        record.write(repo, remote, tips)
+        pushed.write(repo, remote, tips)
     return done
 
 
@@ -62,7 +62,7 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
         if _is_still_said(connection, report, scope, commits):
             break
     if not set(commits) <= set(known):
-        record.write(repo, remote, [*commits, *history.unreached(repo, known, commits)])
+        pushed.write(repo, remote, [*commits, *history.unreached(repo, known, commits)])
     return done
 
 
@@ -70,7 +70,7 @@ def _known(connection: Connection) -> tuple[str, ...]:
     """The commits on record whose history this clone's list covers. What it does not say to be needed may have been purged
     there."""
     told = published.read(connection.repo, connection.remote)
-    return tuple(tip for tip in record.read(connection.repo, connection.remote) if tip in told.tips) if told else ()
+    return tuple(tip for tip in pushed.read(connection.repo, connection.remote) if tip in told.tips) if told else ()
 
 
 def _is_still_said(
@@ -172,7 +172,7 @@ def _publish(connection: Connection, needed: Collection[Sha], commits: Collectio
     """
     repo, remote = connection.repo, connection.remote
     if not known:  # where this is killed, nobody goes by it either
-        record.forget(repo, remote.location)
+        pushed.forget(repo, remote.location)
     with published.turn(connection.store, "a push", connection.settings.lock_wait):
         before = published.read(repo, remote) if known else None
         tips = {*history.tips(repo, Committed()), *commits}

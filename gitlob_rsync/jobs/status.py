@@ -11,22 +11,22 @@ from gitlob_rsync.errors import GitlobError, UsageError, line_of
 from gitlob_rsync.git import git
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.jobs import hooks
-from gitlob_rsync.jobs.install import Filter
+from gitlob_rsync.jobs.setup import Filter
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.process import Aside
 from gitlob_rsync.progress import Silent
-from gitlob_rsync.selection import branches, history, needs
+from gitlob_rsync.selection import branches, cache, history
 from gitlob_rsync.selection.branches import Branch, Tip
 from gitlob_rsync.selection.history import Committed
-from gitlob_rsync.state import journal, record
-from gitlob_rsync.state.journal import Log
-from gitlob_rsync.store import census, lock
+from gitlob_rsync.state import pushed, sync_log
+from gitlob_rsync.state.sync_log import Log
+from gitlob_rsync.store import census, locks
 from gitlob_rsync.store.census import Census
-from gitlob_rsync.store.lock import Job
+from gitlob_rsync.store.local import Stores
+from gitlob_rsync.store.locks import Job
 from gitlob_rsync.store.store import Store
-from gitlob_rsync.store.stores import Stores
-from gitlob_rsync.worktree import worktree
+from gitlob_rsync.worktree import expand
 
 AGES = (1, 7, 30, 365, None)
 """The bounds by which a store is counted, in days; None: whatever is older."""
@@ -98,7 +98,7 @@ def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection
     """Look at everything; `pathspecs` limit the working tree. What cannot be told is noted, and the rest goes on. Raises
     UsageError for a pathspec that is none."""
     repo = repo.kept_offline()
-    status = Status(logs=journal.read_all(repo), hooks={name: hooks.runs(repo, name) for name in hooks.SCRIPTS})
+    status = Status(logs=sync_log.read_all(repo), hooks={name: hooks.runs(repo, name) for name in hooks.SCRIPTS})
     try:
         status.remote = settings.remote(None)
     except UsageError as error:
@@ -112,15 +112,15 @@ def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection
     tips: list[Tip] = []
     with Aside(lambda: _count(stores)) as counting:
         with _noting(status, "running"):
-            status.running = lock.running(repo.folder)
+            status.running = locks.running(repo.folder)
         with _noting(status, "working_tree"):
             status.files = _files(repo, stores, settings, pathspecs) if repo.work_tree else None
         with _noting(status, "history"):
             # a branch or a window needs nothing that the whole of history does not
-            placeholders = needs.everything(repo)
+            placeholders = cache.everything(repo)
             tips = branches.tips(repo, placeholders)
             if status.remote:
-                known = record.read(repo, status.remote)
+                known = pushed.read(repo, status.remote)
                 to_push = (
                     history.selected(repo, Committed(known=known), placeholders) if known else {*placeholders.values()}
                 )
@@ -186,10 +186,10 @@ def _holdings(store: Store, counted: Census) -> Holdings:
 
 def _files(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection[str]) -> Files:
     with history.wrong_pathspecs(pathspecs):
-        found = worktree.expand(
+        found = expand.expand(
             repo, stores, settings.has_filter, Silent("gitlob-status"), dry_run=True, pathspecs=pathspecs
         )
-    lacking = [journal.read(repo, remote.location).lacking for remote in settings.remotes.values()]
+    lacking = [sync_log.read(repo, remote.location).lacking for remote in settings.remotes.values()]
     nowhere = frozenset.intersection(*lacking) if lacking else frozenset()
     return Files(
         found.expanded,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gitlob_rsync import process
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git.git import Repo
-from gitlob_rsync.jobs import install
+from gitlob_rsync.jobs import setup
 from gitlob_rsync.placeholder import READ_BY_NAME
 
 EXCEPTION = "!filter !text !merge"
@@ -44,7 +44,7 @@ def plan(repo: Repo, patterns: Collection[str]) -> Plan:
         raise UsageError(f"{repo.git_dir} has no working tree", "--track needs one")
     for pattern in patterns:
         _check(pattern, repo.cwd, repo.work_tree)
-    path, lines = install.untracked(repo, patterns)
+    path, lines = setup.untracked(repo, patterns)
     ours = os.path.relpath(path, repo.work_tree)
     files = _attributes(repo, ours)
     before = files.get(ours, "")
@@ -158,7 +158,7 @@ def _remarks(repo: Repo, patterns: Collection[str], ours: str, files: Mapping[st
     samples = {pattern: folder + made for pattern in patterns if (made := _sample(pattern))}
     below = [os.path.dirname(name) for name in files if name != ours and name.startswith(folder)]
     for pattern, sample in samples.items():
-        alone = {ours: install.attribute_line(pattern).removesuffix(install.ATTRIBUTES) + f"{_PROBE}\n"}
+        alone = {ours: setup.attribute_line(pattern).removesuffix(setup.ATTRIBUTES) + f"{_PROBE}\n"}
         others = [os.path.join(at, os.path.basename(sample)) for at in below]
         reached = [at for at, value in _filters(repo, alone, [sample, *others], _PROBE).items() if value == "set"]
         was = _filters(repo, files, reached)

@@ -9,7 +9,7 @@ import os
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.location import IDENTITY, Location, Remote
-from gitlob_rsync.state import journal, state
+from gitlob_rsync.state import files, sync_log
 
 _FIRST = "gitlob-rsync store 1"
 _FOLDER = "stores"
@@ -53,21 +53,21 @@ def known(repo: Repo, remote: Remote) -> str | None:
 
 def remembered(repo: Repo, location: Location) -> str | None:
     """The identity of the store that this repository last met at a location; None where it has met none."""
-    said = state.read(_path(repo, location))
+    said = files.read(_path(repo, location))
     identity = said.get("identity") if said.get("location") == str(location) else None
     return identity if isinstance(identity, str) and IDENTITY.fullmatch(identity) else None
 
 
 def remember(repo: Repo, location: Location, identity: str) -> None:
     """Raises OSError where that cannot be written."""
-    state.write(_path(repo, location), {"location": str(location), "identity": identity})
+    files.write(_path(repo, location), {"location": str(location), "identity": identity})
 
 
 def was_used(repo: Repo, location: Location) -> bool:
     """Whether binaries were moved to or from a location already: before stores had an identity, that is how one was known
     to be there."""
-    return any(run.transferred for run in journal.read(repo, location).runs.values())
+    return any(run.transferred for run in sync_log.read(repo, location).runs.values())
 
 
 def _path(repo: Repo, location: Location) -> str:
-    return state.path(repo, _FOLDER, state.name_of(location))
+    return files.path(repo, _FOLDER, files.name_of(location))

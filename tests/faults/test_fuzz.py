@@ -28,19 +28,19 @@ from gitlob_rsync import age, config, location, placeholder
 from gitlob_rsync.commands import pre_push
 from gitlob_rsync.errors import GitlobError, ToolError, UsageError
 from gitlob_rsync.filter import pktline
-from gitlob_rsync.filter.filter import Filter, split_placeholder
+from gitlob_rsync.filter.convert import Filter, split_placeholder
 from gitlob_rsync.filter.pktline import ProtocolError
-from gitlob_rsync.filter.serve import Server, Source, Supply
+from gitlob_rsync.filter.server import Server, Source, Supply
 from gitlob_rsync.git import git, gitconfig, roots
-from gitlob_rsync.jobs import install, published
+from gitlob_rsync.jobs import published, setup
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.selection import history
 from gitlob_rsync.store.layout import MOST_CHUNKS, Meta
+from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import Store
-from gitlob_rsync.store.stores import Stores
 from gitlob_rsync.transport.rsync import flags, meaning, reports, run
-from gitlob_rsync.worktree import index
+from gitlob_rsync.worktree import index_stat
 from tests import gitclient
 from tests.faults.kit import given
 from tests.handmade import CHUNK, check, put, sha_of
@@ -947,7 +947,7 @@ def test_an_index_gets_new_notes_or_is_left_as_it_is(tmp_path: Path) -> None:
             files[b"not/there"] = ("ab" * oid_size, noted)
             files |= {path: ("cd" * oid_size, noted) for path in list(files)[:1]}
         after = bytearray(before)
-        if not index._patch(after, oid_size, files):
+        if not index_stat._patch(after, oid_size, files):
             assert after == before
             assert entries is None or changes or whole is None, "git wrote it, and it is not split"
             return
@@ -1210,12 +1210,12 @@ def test_a_pattern_is_what_git_makes_of_it(tmp_path: Path) -> None:
             at = folder / ".gitattributes"
             at.unlink(missing_ok=True)
             try:
-                line = install.attribute_line(pattern)
+                line = setup.attribute_line(pattern)
             except UsageError as error:
                 one_line(error)
                 continue
             octal = "".join(f"\\{byte:03o}" for byte in os.fsencode(pattern))
-            install.add_lines(str(at), [line])
+            setup.add_lines(str(at), [line])
             with at.open("ab") as file:
                 file.write(f'"{octal}" other\n'.encode())
             literal = [pattern.lstrip("/"), pattern.replace("\\", "").replace("*", "xx")]
@@ -1244,13 +1244,13 @@ def test_tracking_twice_adds_nothing(tmp_path: Path) -> None:
     def track(patterns: list[str], before: bytes) -> None:
         Path(".gitattributes").write_bytes(before)
         try:
-            path, lines = install.untracked(repo, patterns)
+            path, lines = setup.untracked(repo, patterns)
         except UsageError as error:
             one_line(error)
             return
-        install.add_lines(path, lines)
+        setup.add_lines(path, lines)
         content = Path(path).read_bytes()
         assert content.startswith(before) and content.count(b" filter=lob -text -merge\n") == len(set(patterns))
-        assert install.untracked(repo, patterns) == (path, [])
+        assert setup.untracked(repo, patterns) == (path, [])
 
     track()

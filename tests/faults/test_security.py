@@ -118,7 +118,7 @@ def test_a_link_that_takes_a_folder_s_place_meanwhile_is_not_followed(waiting: W
         (outside / "er" / "c.bin").unlink()
         (waiting.path / "deep" / "er" / "c.bin").unlink()
     script = (
-        "import os, sys, gitlob_rsync.worktree.worktree as w\n"
+        "import os, sys, gitlob_rsync.worktree.expand as w\n"
         "real = w._fill\n"
         "def fill(tree, store, one, *rest):\n"
         "    if b'deep' in one.entry.path:\n"

@@ -8,7 +8,7 @@ from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git import git
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.progress import Meter, make_meter
-from gitlob_rsync.store.stores import Stores
+from gitlob_rsync.store.local import Stores
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from gitlob_rsync.errors import ExitCode, GitlobError, line_of, signal_of
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.location import Location
 from gitlob_rsync.placeholder import Sha, is_sha
-from gitlob_rsync.state import state
+from gitlob_rsync.state import files
 
 _FOLDER = "synced"
 PUSH, PULL = "push", "pull"
@@ -88,8 +88,8 @@ class Note:
             return
         with suppress(OSError):
             before = read(self._repo, self._location)
-            state.write(
-                state.path(self._repo, _FOLDER, state.name_of(self._location)),
+            files.write(
+                files.path(self._repo, _FOLDER, files.name_of(self._location)),
                 {
                     "location": str(self._location),
                     "runs": {name: asdict(run) for name, run in (before.runs | runs).items()},
@@ -111,12 +111,12 @@ def keeping(repo: Repo, location: Location | None, directions: Collection[str]) 
 
 def read(repo: Repo, location: Location) -> Log:
     """The log of one location, empty where there is none."""
-    return _log(state.path(repo, _FOLDER, state.name_of(location))) or Log(str(location))
+    return _log(files.path(repo, _FOLDER, files.name_of(location))) or Log(str(location))
 
 
 def read_all(repo: Repo) -> list[Log]:
     """The logs of all locations that were ever synced with, the latest first."""
-    folder = state.path(repo, _FOLDER)
+    folder = files.path(repo, _FOLDER)
     names: list[str] = []
     with suppress(OSError):
         names = os.listdir(folder)
@@ -125,14 +125,14 @@ def read_all(repo: Repo) -> list[Log]:
 
 
 def _log(path: str) -> Log | None:
-    said = state.read(path)
+    said = files.read(path)
     location, runs, lacking = said.get("location"), said.get("runs"), said.get("lacking")
     if not isinstance(location, str) or not isinstance(runs, dict) or not isinstance(lacking, list):
         return None
     if not all(isinstance(sha, str) and is_sha(sha) for sha in lacking):
         return None
     with suppress(UnicodeError):
-        if os.path.basename(path) == state.name_of(location):
+        if os.path.basename(path) == files.name_of(location):
             good = {name: run for name in (PUSH, PULL) if (run := _run(runs.get(name)))}
             return Log(location, good, frozenset(map(Sha, lacking)))
     return None

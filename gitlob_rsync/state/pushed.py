@@ -11,18 +11,18 @@ from contextlib import suppress
 
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.location import Location, Remote
-from gitlob_rsync.state import identity, state
+from gitlob_rsync.state import files, identity
 
 
 def _path(repo: Repo, location: Location) -> str:
-    return state.path(repo, "pushed", state.name_of(location))
+    return files.path(repo, "pushed", files.name_of(location))
 
 
 def read(repo: Repo, remote: Remote) -> tuple[str, ...]:
     """The commits on record for the store that is known to be at a remote's location, those that are here; none where the
     record is missing, torn or void."""
     store = identity.known(repo, remote)
-    said = state.read(_path(repo, remote.location))
+    said = files.read(_path(repo, remote.location))
     tips = said.get("tips") if store and said.get("store") == store else None
     if said.get("location") != str(remote.location) or not isinstance(tips, list):
         return ()
@@ -36,7 +36,7 @@ def write(repo: Repo, remote: Remote, tips: Iterable[str]) -> None:
     store = identity.known(repo, remote)
     if store and not repo.shallow:
         said: dict[str, object] = {"location": str(remote.location), "store": store, "tips": sorted(set(tips))}
-        state.write(_path(repo, remote.location), said)
+        files.write(_path(repo, remote.location), said)
 
 
 def forget(repo: Repo, location: Location) -> None:

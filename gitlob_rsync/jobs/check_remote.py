@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from gitlob_rsync.git.git import Repo
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import history, holders
+from gitlob_rsync.selection import history, usage
 from gitlob_rsync.selection.history import Committed
-from gitlob_rsync.selection.holders import Need
+from gitlob_rsync.selection.usage import Need
 from gitlob_rsync.store.layout import META, NAME, Meta, name
-from gitlob_rsync.store.stores import Stores
+from gitlob_rsync.store.local import Stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def compare(repo: Repo, stores: Stores, connection: Connection, distrusted: Coll
     for sha in needed.keys() - set(distrusted):
         here[sha] = stores.find(sha)
     lacking, wrong_sized = _fall_short(here, listing)
-    found = holders.find(repo, lacking | wrong_sized)
+    found = usage.find(repo, lacking | wrong_sized)
     return Comparison(
         len(needed),
         {sha: found.get(sha, Need()) for sha in sorted(lacking)},

@@ -13,9 +13,9 @@ from gitlob_rsync import placeholder
 from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store.layout import Meta
+from gitlob_rsync.store.local import Stores, share
 from gitlob_rsync.store.staging import Staging
 from gitlob_rsync.store.store import BLOCK, Damaged
-from gitlob_rsync.store.stores import Stores, share
 from gitlob_rsync.store.writer import Writer
 
 SMALL = 4 << 20

@@ -13,7 +13,7 @@ from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git import git
 from gitlob_rsync.jobs.status import AGES, Files, Holdings, Move, Paths, Status
 from gitlob_rsync.progress import size_text
-from gitlob_rsync.state.journal import Log, Run
+from gitlob_rsync.state.sync_log import Log, Run
 
 _MOST_BRANCHES = 10
 """Branches shown; --json has all."""

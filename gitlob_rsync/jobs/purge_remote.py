@@ -25,7 +25,7 @@ from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import history
 from gitlob_rsync.selection.history import Committed
-from gitlob_rsync.state import record
+from gitlob_rsync.state import pushed
 from gitlob_rsync.store.layout import META, NAME
 from gitlob_rsync.store.store import Store
 from gitlob_rsync.transport.rsync import ASIDE, Item, Session, is_partial
@@ -124,7 +124,7 @@ def _publish_own(repo: Repo, session: Session, remote: Remote) -> tuple[str, flo
     tips = history.tips(repo, Committed())
     needed = published.needs(repo)
     # commits that are on record as pushed, but that no ref leads to any more, may lose their binaries now
-    record.forget(repo, remote.location)
+    pushed.forget(repo, remote.location)
     own = published.publish(session, repo, remote, needed, tips)
     written = [item for item in session.aside(published.FOLDER) if item.name == own]
     if not written:

@@ -17,11 +17,11 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.selection import partial
 from gitlob_rsync.store.layout import EMPTY, Meta
+from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.staging import Staging
 from gitlob_rsync.store.store import Damaged, Store
-from gitlob_rsync.store.stores import Stores
-from gitlob_rsync.worktree import index
-from gitlob_rsync.worktree.tree import Elsewhere, Tree
+from gitlob_rsync.worktree import index_stat
+from gitlob_rsync.worktree.safe_write import Elsewhere, Tree
 
 _FILTER = b"lob"
 _MANY, _MUCH = 2000, 256 * 1024 * 1024
@@ -82,7 +82,7 @@ def expand(
             f"{len(waiting)} placeholders stay: git does not know the filter",
             "run gitlob-setup, then gitlob-sync --checkout",
         )
-    noted = index.note(repo, {w.entry.path: (w.entry.blob, None) for w in waiting})
+    noted = index_stat.note(repo, {w.entry.path: (w.entry.blob, None) for w in waiting})
     if not noted:
         _forget(repo, waiting)
     filled: dict[bytes, tuple[str, os.stat_result | None]] = {}
@@ -100,7 +100,7 @@ def expand(
             _outwait(filled)
             # a lock that someone took meanwhile costs no more than git's looking into the files itself
             with suppress(GitlobError):
-                index.note(repo, filled)
+                index_stat.note(repo, filled)
     if not noted:
         # 128: git dies of a file that the filter refuses; it looks into all of them the next time then
         process.run(repo.argv("update-index", "-q", "--refresh"), env=repo.env, cwd=repo.work_tree, ok=(0, 1, 128))

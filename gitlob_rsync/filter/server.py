@@ -15,8 +15,8 @@ from typing import IO
 from gitlob_rsync import placeholder
 from gitlob_rsync.errors import GitlobError, line_of, writing
 from gitlob_rsync.filter import pktline
-from gitlob_rsync.filter.ahead import Ahead
-from gitlob_rsync.filter.filter import Filter, split_placeholder
+from gitlob_rsync.filter.convert import Filter, split_placeholder
+from gitlob_rsync.filter.lookahead import Ahead
 from gitlob_rsync.filter.pktline import ProtocolError
 from gitlob_rsync.git.git import quote
 from gitlob_rsync.placeholder import Sha

@@ -11,7 +11,7 @@ from gitlob_rsync.git.git import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import history, partial
 from gitlob_rsync.selection.history import Committed
-from gitlob_rsync.state import state
+from gitlob_rsync.state import files
 
 _LISTING = re.compile(r"(?:[0-9a-f]{40,64} [0-9a-f]{40}\n)*")
 """What is remembered: blob and binary, a line each."""
@@ -23,16 +23,16 @@ def everything(repo: Repo) -> dict[str, Sha]:
         # with the same commits, there can be more of it the next time
         return history.placeholders(repo, Committed())
     repo = repo.without_replacements()
-    path = state.path(repo, "placeholders.json")
+    path = files.path(repo, "placeholders.json")
     tips = sorted(set(history.tips(repo, Committed())))
-    known, found = _remembered(state.read(path))
+    known, found = _remembered(files.read(path))
     if not _reached(repo, known, tips):
         known, found = [], {}
     if known != tips:
         found |= history.placeholders(repo, Committed(known=tuple(known)))
         listing = "".join(f"{blob} {sha}\n" for blob, sha in found.items())
         with suppress(OSError):
-            state.write(path, {"tips": tips, "placeholders": listing})
+            files.write(path, {"tips": tips, "placeholders": listing})
     return found
 
 
