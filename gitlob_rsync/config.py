@@ -13,10 +13,10 @@ from hashlib import sha1
 from gitlob_rsync import age, location
 from gitlob_rsync.age import DAY
 from gitlob_rsync.errors import ToolError, ToolKilled, UsageError
-from gitlob_rsync.git import git
-from gitlob_rsync.git.git import Repo
 from gitlob_rsync.git.gitconfig import Value, parse
+from gitlob_rsync.git.paths import to_pathspecs
 from gitlob_rsync.git.remotes import Remotes
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.location import IDENTITY, Remote
 from gitlob_rsync.selection.history import Recent, Window
 from gitlob_rsync.store import locks
@@ -152,7 +152,7 @@ class Settings:
 
     def recent(self, remote: Remote | None) -> Recent:
         """The window as configured, counted from now, for a remote that is synced."""
-        paths = git.pathspecs(self.include, self.exclude, top=True)
+        paths = to_pathspecs(self.include, self.exclude, top=True)
         return Recent(self.window, time.time(), remote.name if remote else None, pathspecs=tuple(paths))
 
     def rsync_path(self, remote: Remote) -> str | None:

@@ -17,7 +17,7 @@ import pytest
 
 from gitlob_rsync import config
 from gitlob_rsync.errors import UsageError
-from gitlob_rsync.git import git
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import connection, fsck, repair
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Silent
@@ -305,7 +305,7 @@ def test_what_may_not_be_read_is_told_and_is_no_damage(three: Work, what: str) -
 def make(work: Work, monkeypatch: pytest.MonkeyPatch) -> fsck.Fsck:
     """A run within this process, where the clock or the system is to be another."""
     monkeypatch.chdir(work.path)
-    repo = git.Repo.discover()
+    repo = Repo.discover()
     return fsck.Fsck(repo, local.Stores.load(repo), Silent("test"), fast=False, dry_run=False)
 
 

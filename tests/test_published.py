@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import published
 from gitlob_rsync.placeholder import Sha
 from tests.conftest import Work

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.git import roots
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from tests.conftest import Work, init
 from tests.handmade import sha_of
 from tests.test_purge import age, told

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.config import Settings
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import push
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.transfer_report import Report

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.errors import ToolError
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.selection import history
 from gitlob_rsync.selection.history import Committed
 from tests.conftest import DAY, Work

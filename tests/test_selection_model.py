@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from gitlob_rsync.age import ALL
-from gitlob_rsync.git import git
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.paths import to_pathspecs
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import usage
 from gitlob_rsync.selection.history import Committed, Recent, Scope, Unpushed, Window, references
@@ -220,7 +220,7 @@ class Limit:
 
     @property
     def pathspecs(self) -> tuple[str, ...]:
-        return tuple(git.pathspecs(self.include, self.exclude))
+        return tuple(to_pathspecs(self.include, self.exclude))
 
     @property
     def chosen(self) -> Callable[[bytes], bool]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.git import tracking
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from tests.conftest import Work, init
 from tests.handmade import sha_of
 from tests.test_purge import told
@@ -125,7 +125,9 @@ def test_the_name_of_the_branch_that_is_the_remotes_head_is_no_branch(tmp_path: 
 
 
 def tracked(work: Work, remote: str) -> list[str]:
-    program = "import sys; from gitlob_rsync import git, tracking; print(*tracking.branches(git.Repo.discover(), sys.argv[1]))"
+    program = (
+        "import sys; from gitlob_rsync import git, tracking; print(*tracking.branches(Repo.discover(), sys.argv[1]))"
+    )
     return work.run("python3", "-c", program, remote).stdout.split()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.worktree.index_stat import note
 from tests.conftest import Work, clone, init
 from tests.handmade import CHUNK, drop, files_of, placeholder, put

@@ -14,7 +14,8 @@ from gitlob_rsync.commands.common import Parser, guard
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError, printable
 from gitlob_rsync.filter import server
 from gitlob_rsync.filter.convert import NEAR, STDIN, Filter, split_placeholder
-from gitlob_rsync.git import git
+from gitlob_rsync.git.paths import quote
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store import locks
 from gitlob_rsync.store.local import Stores
@@ -43,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("direction", choices=("clean", "smudge", "process"), help="which way; process: git's protocol")
     parser.add_argument("path", metavar="PATH", nargs="?", default="-", help="the file's path")
     given = parser.parse_args(argv)
-    repo = git.Repo.discover()
+    repo = Repo.discover()
     stores = Stores.load(repo)
     for number in (0, 1):
         with suppress(OSError, AttributeError):  # a larger pipe: fewer changes between git and us
@@ -81,7 +82,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _shown(path: str) -> str:
-    return STDIN if path == "-" else git.quote(os.fsencode(path))
+    return STDIN if path == "-" else quote(os.fsencode(path))
 
 
 def _tell(text: str) -> None:
@@ -97,7 +98,7 @@ class _Sources:
     """Finds where missing binaries come from; and does so again when git checks out something else, or has written the
     team's file meanwhile."""
 
-    def __init__(self, repo: git.Repo, stores: Stores, *, for_git: bool) -> None:
+    def __init__(self, repo: Repo, stores: Stores, *, for_git: bool) -> None:
         self._repo = repo
         self._stores = stores
         self._for_git = for_git
@@ -119,7 +120,7 @@ class _Sources:
         return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _source(repo: git.Repo, stores: Stores, origin: server.Origin, *, for_git: bool) -> server.Source:
+def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool) -> server.Source:
     # what a download needs is loaded only now: it costs more than a small file's clean or smudge
     from gitlob_rsync.config import Settings
 
@@ -174,7 +175,7 @@ def _source(repo: git.Repo, stores: Stores, origin: server.Origin, *, for_git: b
     return server.Source(download, "", settings.must_have, hint)
 
 
-def _remotes(repo: git.Repo, settings: "Settings", origin: server.Origin, default: "Remote | None") -> "list[Remote]":
+def _remotes(repo: Repo, settings: "Settings", origin: server.Origin, default: "Remote | None") -> "list[Remote]":
     """The remotes to ask, in order: first those that what is being checked out comes from, as far as that can be seen (its
     branch is configured so, or it is the tip of a tracking branch), then the default one."""
     names: list[str | None] = []

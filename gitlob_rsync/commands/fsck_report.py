@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gitlob_rsync.commands.common import text
 from gitlob_rsync.commands.sync_report import some
 from gitlob_rsync.errors import ExitCode, printable
-from gitlob_rsync.git import git
+from gitlob_rsync.git.paths import quote
 from gitlob_rsync.jobs.check_remote import Comparison
 from gitlob_rsync.jobs.fsck import Finding, Report, Source, State
 from gitlob_rsync.location import Remote
@@ -82,7 +82,7 @@ def tell(result: Result, meter: Meter) -> None:
 
 
 def _at(result: Result, path: bytes) -> str:
-    return git.quote(os.path.join(os.fsencode(result.root), path))
+    return quote(os.path.join(os.fsencode(result.root), path))
 
 
 def _who(need: Need | None) -> str:
@@ -90,7 +90,7 @@ def _who(need: Need | None) -> str:
         return "who needs it is not known"
     if not need.paths:
         return "nothing needs it"
-    paths = some(list(map(git.quote, need.paths)))
+    paths = some(list(map(quote, need.paths)))
     return f"needed by {paths} ({some(need.refs) if need.refs else 'index'})"
 
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 from gitlob_rsync import config
 from gitlob_rsync.errors import UsageError
-from gitlob_rsync.git import git
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo, check_version
 from gitlob_rsync.progress import Meter, make_meter
 from gitlob_rsync.store.local import Stores
 
@@ -33,7 +32,7 @@ def begin(program: str, given: argparse.Namespace, *, offline: bool = False) -> 
 
     Raises UsageError where there is none, and for settings out of range.
     """
-    git.check_version()
+    check_version()
     repo = Repo.discover()
     if offline:
         repo = repo.kept_offline()

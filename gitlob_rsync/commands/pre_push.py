@@ -8,7 +8,7 @@ from gitlob_rsync.commands.sync_report import tell
 from gitlob_rsync.commands.sync_scopes import Result, note_push
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.push import push_commits
 from gitlob_rsync.location import Remote

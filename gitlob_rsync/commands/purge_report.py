@@ -10,8 +10,8 @@ from gitlob_rsync import age
 from gitlob_rsync.commands.common import text
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode, printable
-from gitlob_rsync.git import git
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.paths import quote
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import purge_remote
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.purge import Reason, Verdict
@@ -42,7 +42,7 @@ def tell(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Nam
 
 
 def _path(verdict: Verdict) -> str:
-    return git.quote(verdict.path) if verdict.path is not None else "-"
+    return quote(verdict.path) if verdict.path is not None else "-"
 
 
 def _count(verdicts: Sequence[Verdict]) -> str:

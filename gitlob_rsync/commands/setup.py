@@ -7,7 +7,7 @@ from functools import partial
 from gitlob_rsync import config, progress
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode, GitlobError
-from gitlob_rsync.git import git
+from gitlob_rsync.git.repo import Repo, check_version
 from gitlob_rsync.jobs import hooks, setup, track
 from gitlob_rsync.jobs.hooks import Step
 from gitlob_rsync.location import Location, Remote
@@ -85,8 +85,8 @@ def run(argv: Sequence[str]) -> int:
     if given.for_user and (given.remote or given.track or given.hooks):
         parser.error("--global configures the filter alone")
     meter = progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose)
-    git.check_version()
-    repo = None if given.for_user else git.Repo.discover()
+    check_version()
+    repo = None if given.for_user else Repo.discover()
     if given.check:
         assert repo
         return check(repo, given.remote, meter)
@@ -104,7 +104,7 @@ def run(argv: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
-def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter, remarks: list[str]) -> list[Step]:
+def _install(repo: Repo | None, given: argparse.Namespace, meter: Meter, remarks: list[str]) -> list[Step]:
     """All steps, each checked before the first is taken; what else the user should know goes to `remarks`."""
     own = setup.Filter(repo)
     if not given.force:
@@ -140,7 +140,7 @@ def _install(repo: git.Repo | None, given: argparse.Namespace, meter: Meter, rem
     return steps
 
 
-def _stores(repo: git.Repo, given: argparse.Namespace, place: Location | None, meter: Meter) -> None:
+def _stores(repo: Repo, given: argparse.Namespace, place: Location | None, meter: Meter) -> None:
     """Make the store of a remote, or take the one that is there; `place`: where it shall be from now on."""
     from gitlob_rsync.jobs.connection import Connection
     from gitlob_rsync.store.local import Stores
@@ -157,7 +157,7 @@ def _stores(repo: git.Repo, given: argparse.Namespace, place: Location | None, m
         setup.configure_identity(repo, remote.name, shown)
 
 
-def _uninstall(repo: git.Repo | None) -> list[Step]:
+def _uninstall(repo: Repo | None) -> list[Step]:
     own = setup.Filter(repo)
     own.check_own()
 
@@ -173,7 +173,7 @@ def _uninstall(repo: git.Repo | None) -> list[Step]:
     return steps
 
 
-def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
+def check(repo: Repo, word: str | None, meter: Meter) -> int:
     """Look at everything that has to be in place; a line each. Returns the exit code of the worst."""
     from gitlob_rsync.transport import rsync
 
@@ -195,7 +195,7 @@ def check(repo: git.Repo, word: str | None, meter: Meter) -> int:
     return worst
 
 
-def _remote(repo: git.Repo, word: str | None) -> str:
+def _remote(repo: Repo, word: str | None) -> str:
     from gitlob_rsync.jobs.connection import Connection
     from gitlob_rsync.store.local import Stores
     from gitlob_rsync.transport.rsync import NotAStore

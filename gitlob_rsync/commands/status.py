@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard, listed, text
 from gitlob_rsync.errors import ExitCode
+from gitlob_rsync.git.paths import to_pathspecs
 
 if TYPE_CHECKING:
     from gitlob_rsync.config import Settings
@@ -45,12 +46,11 @@ def run(argv: Sequence[str]) -> int:
     # imported only now, so that --help is quick
     from gitlob_rsync.commands import status_report
     from gitlob_rsync.commands.open_context import begin
-    from gitlob_rsync.git import git
     from gitlob_rsync.jobs import status
 
     ground = begin(PROGRAM, given, offline=True)
     settings = ground.settings
-    found = status.gather(ground.repo, ground.stores, settings, git.pathspecs(given.pathspecs, ()))
+    found = status.gather(ground.repo, ground.stores, settings, to_pathspecs(given.pathspecs, ()))
     ground.tell_shallow()
     if given.json:
         json.dump(as_json(found, settings), sys.stdout)

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode, printable
-from gitlob_rsync.git import git
+from gitlob_rsync.git.paths import quote
 from gitlob_rsync.jobs.status import AGES, Files, Holdings, Move, Paths, Status
 from gitlob_rsync.progress import size_text
 from gitlob_rsync.state.sync_log import Log, Run
@@ -87,10 +87,10 @@ def _files(files: Files, verbose: bool) -> Iterator[str]:
     if verbose:
         for what, binaries in (("not here", files.not_here), ("nowhere", files.nowhere)):
             for sha, paths in binaries.items():
-                yield from (f"{_INDENT}{what}: {sha} {printable(git.quote(path))}" for path in paths)
+                yield from (f"{_INDENT}{what}: {sha} {printable(quote(path))}" for path in paths)
         for path, why in files.left_alone.items():
-            yield f"{_INDENT}left alone: {printable(git.quote(path))} ({why})"
-        yield from (f"{_INDENT}empty: {printable(git.quote(path))}" for path in files.empty)
+            yield f"{_INDENT}left alone: {printable(quote(path))} ({why})"
+        yield from (f"{_INDENT}empty: {printable(quote(path))}" for path in files.empty)
 
 
 def _moves(found: Status) -> Iterator[str]:
@@ -128,7 +128,12 @@ def _branches(found: Status, page: Page) -> Iterator[str]:
         return
     yield "by branch: how many of what its last commit needs are here"
     rows: list[Row] = [
-        (printable(git.quote(branch.name)), f"{branch.here} of {branch.needed}", size_text(branch.bytes), branch.bytes)
+        (
+            printable(quote(branch.name)),
+            f"{branch.here} of {branch.needed}",
+            size_text(branch.bytes),
+            branch.bytes,
+        )
         for branch in found.branches[:_MOST_BRANCHES]
     ]
     rows.append(("(no branch)", str(found.others.binaries), size_text(found.others.bytes), found.others.bytes))

@@ -11,7 +11,7 @@ from gitlob_rsync.commands.sync_options import PROGRAM, parse, remote_behind_ref
 from gitlob_rsync.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from gitlob_rsync.git.git import Repo
+    from gitlob_rsync.git.repo import Repo
     from gitlob_rsync.progress import Meter
 
 
@@ -25,14 +25,13 @@ def run(argv: Sequence[str]) -> int:
     from gitlob_rsync import age, location, progress
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
     from gitlob_rsync.commands.open_context import begin
-    from gitlob_rsync.git import git
     from gitlob_rsync.jobs import background
     from gitlob_rsync.store import locks, staging
 
     started = time.monotonic()
     if given.stop:
         meter = progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose)
-        return stop(git.Repo.discover(), meter)
+        return stop(Repo.discover(), meter)
     ground = begin(PROGRAM, given)
     repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter
     ground.tell_shallow()

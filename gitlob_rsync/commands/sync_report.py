@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from gitlob_rsync.commands.common import listed, text
 from gitlob_rsync.commands.sync_scopes import Result, Scopes
 from gitlob_rsync.config import Settings
-from gitlob_rsync.git import git
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.paths import quote
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.transfer_report import Paths, Report
 from gitlob_rsync.placeholder import Sha
@@ -47,7 +47,7 @@ def print_list(repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, g
     for sha, paths in rows:
         path = paths[0] if paths else b"-"
         size = size_of(sha, stores)
-        shown = path if given.nul else git.quote(path).encode()
+        shown = path if given.nul else quote(path).encode()
         sys.stdout.buffer.write(b"%s %s %s%s" % (sha.encode(), b"-" if size is None else b"%d" % size, shown, end))
     sys.stdout.buffer.flush()
 
@@ -77,12 +77,12 @@ def tell(result: Result, meter: Meter, *, as_object: bool = False) -> None:
     if as_object:
         return
     for path, why in result.left_alone.items():
-        meter.detail(f"left alone: {git.quote(path)} ({why})")
+        meter.detail(f"left alone: {quote(path)} ({why})")
     meter.say(summary(result))
 
 
 def _paths(paths: list[bytes]) -> str:
-    return some(list(map(git.quote, paths))) if paths else "(no commit names it)"
+    return some(list(map(quote, paths))) if paths else "(no commit names it)"
 
 
 def some(names: list[str]) -> str:

@@ -10,8 +10,8 @@ from gitlob_rsync.commands.open_context import Ground
 from gitlob_rsync.commands.sync_options import Work
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode, UsageError
-from gitlob_rsync.git import git
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.paths import to_pathspecs
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.pull import pull, pull_everything
 from gitlob_rsync.jobs.push import push, push_everything
@@ -39,7 +39,7 @@ class Scopes:
         remote = _remote(given, settings)
         if work.selection == "complete":
             return cls(remote, None, None, True)
-        own = git.pathspecs(given.include, given.exclude)
+        own = to_pathspecs(given.include, given.exclude)
         refs = tuple(given.ref)
 
         def scope(selection: str) -> Committed | Recent | Indexed:
@@ -123,7 +123,7 @@ def sync(
     if not work.pull or left or not repo.work_tree:
         return Result(report, scopes.remote, given.dry_run, pushed, pulled)
     # a damaged or missing binary that the checkout waits for is told once, with where it was looked for
-    own = git.pathspecs(given.include, given.exclude) if given.checkout else []
+    own = to_pathspecs(given.include, given.exclude) if given.checkout else []
     expansion = expand.expand(
         repo, stores, settings.has_filter, meter,
         restore_missing=given.restore_missing, dry_run=given.dry_run, pathspecs=own,

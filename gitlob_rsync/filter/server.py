@@ -18,7 +18,7 @@ from gitlob_rsync.filter import pktline
 from gitlob_rsync.filter.convert import Filter, split_placeholder
 from gitlob_rsync.filter.lookahead import Ahead
 from gitlob_rsync.filter.pktline import ProtocolError
-from gitlob_rsync.git.git import quote
+from gitlob_rsync.git.paths import quote
 from gitlob_rsync.placeholder import Sha
 
 CAPABILITIES = ("clean", "smudge", "delay")

@@ -1,18 +1,14 @@
 """What a repository holds on to, beside refs/: the HEADs, private refs and indexes of all worktrees, stashes, and what
 operations left that git has not finished."""
 
-import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import IO
+from dataclasses import replace
 
 from gitlob_rsync import process
 from gitlob_rsync.errors import ToolError, UsageError
-from gitlob_rsync.git import git
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 
 _PUT_AWAY = ("rebase-merge/autostash", "rebase-apply/autostash")
 """Files in which git keeps a stash that it made by itself (git-rebase(1), --autostash)."""
@@ -30,9 +26,6 @@ _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 _AT_ONCE = 1000
 """Entries of a reflog that are asked for in one call: git gives their objects up to the first one that there is not."""
-
-_LISTED = re.compile(rb"(.) ([0-7]{6}) ([0-9a-f]{40}|[0-9a-f]{64}) ([0-3])\t(.+)\Z", re.DOTALL)
-"""git-ls-files(1), -v and --stage: `TAG MODE BLOB STAGE TAB PATH NUL`."""
 
 
 def commits_of(repo: Repo, refs: Collection[str]) -> list[str]:
@@ -195,63 +188,3 @@ def _is_there(*path: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def check_index(repo: Repo) -> None:
-    """Raises ToolError where an index is not what git wrote: git itself does not look at the checksum, and reads on."""
-    paths = [repo.index]
-    with suppress(FileNotFoundError):  # no worktree yet
-        paths += [entry.path for entry in os.scandir(repo.git_dir) if entry.name.startswith("sharedindex.")]
-    size = hashlib.new(repo.object_format, usedforsecurity=False).digest_size
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                content = file.read()
-        except FileNotFoundError:  # nothing was added yet
-            continue
-        body, end = content[:-size], content[-size:]
-        sound = hashlib.new(repo.object_format, body, usedforsecurity=False).digest() == end
-        if len(content) <= size or not (sound or not any(end)):  # zeros: index.skipHash
-            raise ToolError(f"the index {path} is damaged", "git fsck says more; git reset makes it anew")
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """A regular file of the index. `stage` is 0, or 1 to 3 in a conflict; `skipped` marks skip-worktree, `assumed`
-    assume-unchanged (git-update-index(1))."""
-
-    path: bytes
-    mode: int
-    blob: str
-    stage: int
-    skipped: bool
-    assumed: bool = False
-
-
-def index_entries(repo: Repo, pathspecs: Collection[str] = ()) -> Iterator[IndexEntry]:
-    """The regular files of the index (git-ls-files(1), -v and --stage)."""
-    limits = pathspecs or [":(top)"]
-    argv = repo.argv("ls-files", "-z", "-v", "--stage", "--full-name", "--", *limits)
-    with process.pipeline(argv, env=repo.env, cwd=repo.cwd) as output:
-        yield from parse_entries(output)
-
-
-def parse_entries(output: IO[bytes]) -> Iterator[IndexEntry]:
-    """Read the regular files off what git lists. What was cut off before its end is left out: git failed then, and its
-    exit code says so."""
-    for field in zsplit(output):
-        found = _LISTED.match(field)
-        if not found:
-            raise ToolError(f"git ls-files said {field!r}, which is no entry of an index")
-        if found[2] in git.REGULAR:
-            yield IndexEntry(
-                found[5], int(found[2], 8), found[3].decode(), int(found[4]), found[1] in b"Ss", found[1].islower()
-            )
-
-
-def zsplit(stream: IO[bytes]) -> Iterator[bytes]:
-    """The NUL-terminated fields of a stream; a line end after the last one is no field."""
-    rest = b""
-    while block := stream.read(1 << 16):
-        *whole, rest = (rest + block).split(b"\0")
-        yield from whole

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gitlob_rsync.git.git import Repo
 from gitlob_rsync.git.remotes import starred
+from gitlob_rsync.git.repo import Repo
 
 _BRANCHES = "refs/heads/"
 _LOCAL = (_BRANCHES, "refs/tags/", "refs/stash", "refs/notes/", "refs/bisect/", "refs/worktree/", "refs/rewritten/",

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import history, usage

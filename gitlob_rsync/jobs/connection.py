@@ -8,7 +8,7 @@ from functools import cached_property
 
 from gitlob_rsync.config import Settings, client_name
 from gitlob_rsync.errors import GitlobError, UsageError
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import published
 from gitlob_rsync.jobs.transfer_report import Paths
 from gitlob_rsync.location import Remote

@@ -14,7 +14,7 @@ from functools import partial
 
 from gitlob_rsync import process
 from gitlob_rsync.errors import UsageError
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.state import files
 
 _KEPT = ".before-gitlob"

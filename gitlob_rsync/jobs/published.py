@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitlob_rsync.errors import GitlobError, writing
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.location import Location, Remote
 from gitlob_rsync.placeholder import Sha, is_sha
 from gitlob_rsync.selection import history

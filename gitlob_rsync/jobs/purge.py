@@ -15,8 +15,8 @@ from enum import Enum
 
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError
-from gitlob_rsync.git import roots
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git import index, roots
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import published, purge_remote
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.location import Kind, Location, Remote
@@ -99,7 +99,7 @@ def purge(
             f"{repo.common_dir} is a shallow clone: what older commits need is not known", "git fetch --unshallow"
         )
     for one in roots.indexes(repo):  # before git trips over one, and does not say which
-        roots.check_index(one)
+        index.check_index(one)
     verdicts = _judge(repo, stores.own, remote, wish)
     _check_any_needed(stores.own, verdicts.values())
     verdicts |= _proven(repo, stores, settings, remote, wish, verdicts, meter)

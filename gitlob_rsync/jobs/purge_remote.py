@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from gitlob_rsync.errors import GitlobError, UsageError
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import published
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha

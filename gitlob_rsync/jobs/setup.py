@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from gitlob_rsync import location, process
 from gitlob_rsync.errors import ToolError, UsageError
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.location import Kind, Location
 
 FILTER = {

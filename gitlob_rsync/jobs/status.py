@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from gitlob_rsync.age import DAY
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError, UsageError, line_of
-from gitlob_rsync.git import git
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import STUMBLES, Repo, check_version
 from gitlob_rsync.jobs import hooks
 from gitlob_rsync.jobs.setup import Filter
 from gitlob_rsync.location import Remote
@@ -54,7 +53,7 @@ class Holdings:
 class Files:
     """Placeholders in the working tree: how many could be filled in at once; those whose binaries are not here; of these
     apart, those that no remote had when it was last asked; and what a fix-up would leave alone: path -> why. `empty`: files
-    of the empty binary, where this git's merges fail because of them (git.STUMBLES)."""
+    of the empty binary, where this git's merges fail because of them (STUMBLES)."""
 
     to_fill_in: int
     not_here: Paths
@@ -196,5 +195,5 @@ def _files(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection
         {sha: paths for sha, paths in found.missing.items() if sha not in nowhere},
         {sha: paths for sha, paths in found.missing.items() if sha in nowhere},
         found.left_alone,
-        found.empty if found.empty and git.check_version() >= git.STUMBLES else [],
+        found.empty if found.empty and check_version() >= STUMBLES else [],
     )

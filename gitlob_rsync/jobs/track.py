@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gitlob_rsync import process
 from gitlob_rsync.errors import UsageError
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import setup
 from gitlob_rsync.placeholder import READ_BY_NAME
 

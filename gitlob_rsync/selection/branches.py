@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from gitlob_rsync import process
 from gitlob_rsync.errors import ToolError
-from gitlob_rsync.git import git, roots
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.diff import EMPTY_TREE, differences
+from gitlob_rsync.git.output import REGULAR
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
 
 
@@ -44,18 +45,15 @@ def _changes(repo: Repo, trees: list[str]) -> Iterator[tuple[int, bytes, str | N
     """(number of the tree, path, blob) of what differs from the tree before; None for what is no regular file there."""
     argv = repo.argv("diff-tree", "--stdin", "-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none")
     with process.scratch() as feed:
-        before = [git.EMPTY_TREE[repo.object_format], *trees]
+        before = [EMPTY_TREE[repo.object_format], *trees]
         feed.writelines(f"{one} {other}\n".encode() for one, other in zip(before, trees, strict=False))
         feed.seek(0)
         number = -1
         with process.pipeline(argv, env=repo.env, cwd=repo.cwd, stdin=feed) as output:
-            fields = roots.zsplit(output)
-            for raw in fields:
+            for heading, mode, blob, path in differences(output):
                 # each pair of trees is named on a line of its own, and those that are alike have nothing else
-                named, _, entry = raw.rpartition(b"\n")
-                number += named.count(b"\n") + 1 if named else 0
-                _, mode, _, blob, _ = entry.split(b" ")
-                yield number, next(fields, b""), blob.decode() if mode in git.REGULAR else None
+                number += heading.count(b"\n") + 1 if heading else 0
+                yield number, path, blob if mode in REGULAR else None
 
 
 def count(tips: list[Tip], sizes: Mapping[Sha, int]) -> list[Branch]:

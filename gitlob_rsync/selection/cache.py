@@ -7,9 +7,9 @@ import re
 from contextlib import suppress
 
 from gitlob_rsync.errors import ToolError
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import history, partial
+from gitlob_rsync.selection import history, placeholders
 from gitlob_rsync.selection.history import Committed
 from gitlob_rsync.state import files
 
@@ -19,9 +19,9 @@ _LISTING = re.compile(r"(?:[0-9a-f]{40,64} [0-9a-f]{40}\n)*")
 
 def everything(repo: Repo) -> dict[str, Sha]:
     """The placeholders of history.Committed(), by their blobs. Raises ToolError as history.references."""
-    if repo.shallow or partial.is_partial(repo):
+    if repo.shallow or placeholders.is_partial(repo):
         # with the same commits, there can be more of it the next time
-        return history.placeholders(repo, Committed())
+        return history.by_blob(repo, Committed())
     repo = repo.without_replacements()
     path = files.path(repo, "placeholders.json")
     tips = sorted(set(history.tips(repo, Committed())))
@@ -29,7 +29,7 @@ def everything(repo: Repo) -> dict[str, Sha]:
     if not _reached(repo, known, tips):
         known, found = [], {}
     if known != tips:
-        found |= history.placeholders(repo, Committed(known=tuple(known)))
+        found |= history.by_blob(repo, Committed(known=tuple(known)))
         listing = "".join(f"{blob} {sha}\n" for blob, sha in found.items())
         with suppress(OSError):
             files.write(path, {"tips": tips, "placeholders": listing})

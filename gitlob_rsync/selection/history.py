@@ -16,15 +16,12 @@ from typing import IO
 from gitlob_rsync import process
 from gitlob_rsync.age import ALL
 from gitlob_rsync.errors import ToolError, UsageError
-from gitlob_rsync.git import git, roots, tracking
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git import index, roots, tracking
+from gitlob_rsync.git.diff import DIFF_TREE, EMPTY_TREE, differences
+from gitlob_rsync.git.output import REGULAR
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import partial
-
-DIFF_TREE = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--root", "-m", "--no-renames", "--no-commit-id",
-              "--no-ext-diff", "--no-textconv", "--ignore-submodules=none")  # fmt: skip
-_DIFFERENCE = re.compile(rb":[0-7]{6} ([0-7]{6}) [0-9a-f]+ ([0-9a-f]{40}|[0-9a-f]{64}) [A-Z]\Z")
-"""git-diff-tree(1), "Raw output format": a new mode and a new blob. Without renames there is one path to each."""
+from gitlob_rsync.selection import placeholders
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +106,18 @@ def references(repo: Repo, scope: Scope, every_path_of: Collection[Sha] = ()) ->
     repo = _view(repo, scope)
     found: dict[Sha, list[bytes]] = {}
     with wrong_pathspecs(scope.pathspecs), _blobs(repo, scope) as blobs:
-        for sha, _, path in git.placeholders(repo, partial.readable(repo, blobs)):
+        for sha, _, path in placeholders.among(repo, placeholders.readable(repo, blobs)):
             paths = found.setdefault(sha, [])
             if not paths or (sha in every_path_of and path not in paths):
                 paths.append(path)
     return found
 
 
-def placeholders(repo: Repo, scope: Scope) -> dict[str, Sha]:
+def by_blob(repo: Repo, scope: Scope) -> dict[str, Sha]:
     """The placeholders that `scope` needs by their blobs. Raises as references."""
     repo = _view(repo, scope)
     with wrong_pathspecs(scope.pathspecs), _blobs(repo, scope) as blobs:
-        found = git.placeholders(repo, partial.readable(repo, _once(blobs)))
+        found = placeholders.among(repo, placeholders.readable(repo, _once(blobs)))
         return {blob: sha for sha, blob, _ in found}
 
 
@@ -159,13 +156,13 @@ def wrong_pathspecs(pathspecs: Collection[str]) -> Iterator[None]:
 def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
     """The (blob, path) pairs of regular files in `scope`; a pair may come more than once."""
     if isinstance(scope, Indexed):
-        yield ((entry.blob, entry.path) for entry in roots.index_entries(repo, scope.pathspecs) if not entry.skipped)
+        yield ((entry.blob, entry.path) for entry in index.index_entries(repo, scope.pathspecs) if not entry.skipped)
         return
     if isinstance(scope, IndexedAnywhere):
         indexes = list(roots.indexes(repo))
         for one in indexes:
-            roots.check_index(one)
-        entries = (entry for one in indexes for entry in roots.index_entries(one, scope.pathspecs))
+            index.check_index(one)
+        entries = (entry for one in indexes for entry in index.index_entries(one, scope.pathspecs))
         yield ((entry.blob, entry.path) for entry in entries)
         return
     diff_tree = repo.argv(*DIFF_TREE, *(["--", *scope.pathspecs] if scope.pathspecs else []))
@@ -180,7 +177,7 @@ def _blobs(repo: Repo, scope: Scope) -> Iterator[Iterator[tuple[str, bytes]]]:
             argvs = [diff_tree]
         feed.seek(0)
         with process.pipeline(*argvs, env=repo.env, cwd=repo.cwd, stdin=feed) as output:
-            yield _new_sides(output)
+            yield _regular(output)
 
 
 def _start(repo: Repo, scope: Committed | Unpushed) -> list[str]:
@@ -205,20 +202,9 @@ def tips(repo: Repo, scope: Committed) -> list[str]:
     return [*named, *_tips(repo, "--all")] if not scope.refs else named
 
 
-def _new_sides(output: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """(blob, path) of each regular file on the new side of raw differences: `:MODE MODE OLD NEW STATUS NUL PATH NUL`.
-
-    What was cut off before its end is left out: whoever wrote it failed, and its exit code says so.
-    """
-    fields = roots.zsplit(output)
-    for raw, path in zip(fields, fields, strict=False):
-        if not raw.startswith(b":"):
-            raw = raw.partition(b"\n")[2]  # the line that names a pair of trees stands before its first entry
-        found = _DIFFERENCE.match(raw)
-        if not found:
-            raise ToolError(f"git diff-tree said {raw!r}, which is no difference")
-        if found[1] in git.REGULAR:
-            yield found[2].decode(), path
+def _regular(output: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+    """(blob, path) of each regular file on the new side of differences."""
+    return ((blob, path) for _, mode, blob, path in differences(output) if mode in REGULAR)
 
 
 def _tips(repo: Repo, *which: str, named: bytes = b"") -> dict[str, int]:
@@ -303,7 +289,7 @@ def _compared(repo: Repo, commits: Mapping[str, str | None]) -> Iterator[bytes]:
             tree = repo.existing([f"{commit}^{{tree}}"])
             if not tree:
                 raise ToolError(f"the tree of commit {commit} is missing", "git fsck says more")
-            yield f"{git.EMPTY_TREE[repo.object_format]} {tree[0]}\n".encode()
+            yield f"{EMPTY_TREE[repo.object_format]} {tree[0]}\n".encode()
         else:
             yield f"{commit} {previous}\n".encode()
         previous = commit
@@ -333,14 +319,14 @@ def in_objects(repo: Repo, names: Collection[str]) -> dict[Sha, list[bytes]]:
     asked = "".join(f"{name}^{{}}\n" for name in names).encode()
     said = repo.run("cat-file", "--batch-check=%(objecttype) %(objectname)", input=asked).decode().splitlines()
     peeled = [line.split(" ") for line in said]
-    empty = git.EMPTY_TREE[repo.object_format]
+    empty = EMPTY_TREE[repo.object_format]
     with process.scratch() as feed:
         feed.writelines(f"{empty} {name}\n".encode() for kind, name, *_ in peeled if kind == "tree")
         feed.seek(0)
         with process.pipeline(repo.argv(*DIFF_TREE), env=repo.env, cwd=repo.cwd, stdin=feed) as output:
-            blobs = [*_new_sides(output), *((name, b"") for kind, name, *_ in peeled if kind == "blob")]
+            blobs = [*_regular(output), *((name, b"") for kind, name, *_ in peeled if kind == "blob")]
     found: dict[Sha, list[bytes]] = {}
-    for sha, _, path in git.placeholders(repo, partial.readable(repo, blobs)):
+    for sha, _, path in placeholders.among(repo, placeholders.readable(repo, blobs)):
         found.setdefault(sha, []).append(path)
     return found
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from gitlob_rsync import process
-from gitlob_rsync.git import git, roots
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git import roots
+from gitlob_rsync.git.diff import DIFF_TREE, differences
+from gitlob_rsync.git.output import REGULAR
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import history, partial
+from gitlob_rsync.selection import history, placeholders
 from gitlob_rsync.selection.history import IndexedAnywhere
 
 
@@ -39,7 +41,7 @@ def find(repo: Repo, shas: Collection[Sha]) -> dict[Sha, Need]:
     paths: dict[Sha, dict[bytes, None]] = {}
     holders: dict[str, set[Sha]] = {}
     with _differences(plain, tips.values()) as blobs:
-        for sha, _, (commit, path) in git.placeholders(plain, partial.readable(plain, blobs)):
+        for sha, _, (commit, path) in placeholders.among(plain, placeholders.readable(plain, blobs)):
             if sha in wanted:
                 paths.setdefault(sha, {})[path] = None
                 holders.setdefault(commit, set()).add(sha)
@@ -74,27 +76,21 @@ def _tips(repo: Repo) -> dict[str, str]:
 @contextmanager
 def _differences(repo: Repo, tips: Collection[str]) -> Iterator[Iterator[tuple[str, tuple[str, bytes]]]]:
     """(blob, (commit, path)) of each regular file on the new side of a commit's difference from each of its parents."""
-    how = [option for option in history.DIFF_TREE if option != "--no-commit-id"]
+    how = [option for option in DIFF_TREE if option != "--no-commit-id"]
     with process.scratch() as feed:
         feed.writelines(f"{commit}\n".encode() for commit in tips)
         feed.seek(0)
         argvs = [repo.argv("rev-list", "--parents", "--stdin", "--all"), repo.argv(*how)]
         with process.pipeline(*argvs, env=repo.env, cwd=repo.cwd, stdin=feed) as output:
-            yield _new_sides(output)
+            yield _by_commit(output)
 
 
-def _new_sides(output: IO[bytes]) -> Iterator[tuple[str, tuple[str, bytes]]]:
-    """`COMMIT NUL`, and below it `:MODE MODE OLD NEW STATUS NUL PATH NUL` for each difference."""
+def _by_commit(output: IO[bytes]) -> Iterator[tuple[str, tuple[str, bytes]]]:
     commit = ""
-    fields = roots.zsplit(output)
-    for raw in fields:
-        if not raw.startswith(b":"):
-            commit = raw.decode()
-            continue
-        path = next(fields, b"")
-        _, mode, _, blob, _ = raw.split(b" ")
-        if mode in git.REGULAR:
-            yield blob.decode(), (commit, path)
+    for heading, mode, blob, path in differences(output):
+        commit = heading.decode() or commit
+        if mode in REGULAR:
+            yield blob, (commit, path)
 
 
 def _reaching(repo: Repo, tips: dict[str, str], holders: dict[str, set[Sha]]) -> dict[Sha, list[str]]:

@@ -10,7 +10,7 @@ import stat
 from contextlib import suppress
 
 from gitlob_rsync.errors import writing
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.location import Location
 
 _MOST = 64 * 1024 * 1024

@@ -7,7 +7,7 @@ another identity than before, or none, is therefore no place to push to, and not
 import os
 
 from gitlob_rsync.errors import UsageError
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.location import IDENTITY, Location, Remote
 from gitlob_rsync.state import files, sync_log
 

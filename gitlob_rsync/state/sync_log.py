@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 
 from gitlob_rsync.errors import ExitCode, GitlobError, line_of, signal_of
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.location import Location
 from gitlob_rsync.placeholder import Sha, is_sha
 from gitlob_rsync.state import files

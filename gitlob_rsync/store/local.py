@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from gitlob_rsync import process
 from gitlob_rsync.errors import GitlobError, writing
-from gitlob_rsync.git.git import Repo
 from gitlob_rsync.git.gitconfig import Value, parse
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.store.layout import Meta
 from gitlob_rsync.store.staging import Staging

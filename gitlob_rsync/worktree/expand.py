@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 from gitlob_rsync import placeholder, process
 from gitlob_rsync.errors import GitlobError, UsageError
-from gitlob_rsync.git import git, roots
-from gitlob_rsync.git.git import Repo
-from gitlob_rsync.git.roots import IndexEntry
+from gitlob_rsync.git import index
+from gitlob_rsync.git.index import IndexEntry
+from gitlob_rsync.git.paths import is_unsafe
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.selection import partial
+from gitlob_rsync.selection import placeholders
 from gitlob_rsync.store.layout import EMPTY, Meta
 from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.staging import Staging
@@ -134,14 +135,14 @@ def _find(
 ) -> Iterator[_Waiting]:
     """The files that are byte-equal to the placeholder in their index entry, and whose binary is here."""
     assert repo.work_tree
-    entries = (e for e in roots.index_entries(repo, pathspecs) if not e.skipped)
+    entries = (e for e in index.index_entries(repo, pathspecs) if not e.skipped)
     changed = _changed(repo)
     with Tree(repo.work_tree, None) as tree:
-        for sha, blob, entry in git.placeholders(repo, partial.readable(repo, ((e.blob, e) for e in entries))):
+        for sha, blob, entry in placeholders.among(repo, placeholders.readable(repo, ((e.blob, e) for e in entries))):
             if entry.stage:
                 result.left_alone[entry.path] = "in conflict"
                 continue
-            if git.is_unsafe(entry.path):
+            if is_unsafe(entry.path):
                 result.left_alone[entry.path] = "git itself would not write there"
                 continue
             if placeholder.has_none(entry.path):

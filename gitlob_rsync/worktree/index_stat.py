@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from gitlob_rsync.errors import GitlobError, writing
-from gitlob_rsync.git.git import Repo
+from gitlob_rsync.git.repo import Repo
 
 _STAT = struct.Struct(">10I")  # ctime s, ns; mtime s, ns; dev; ino; mode; uid; gid; size
 _LOCK_SECONDS = 5

@@ -31,11 +31,13 @@ from gitlob_rsync.filter import pktline
 from gitlob_rsync.filter.convert import Filter, split_placeholder
 from gitlob_rsync.filter.pktline import ProtocolError
 from gitlob_rsync.filter.server import Server, Source, Supply
-from gitlob_rsync.git import git, gitconfig, roots
+from gitlob_rsync.git import gitconfig, index
+from gitlob_rsync.git.diff import differences
+from gitlob_rsync.git.output import zsplit
+from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import published, setup
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.selection import history
 from gitlob_rsync.store.layout import MOST_CHUNKS, Meta
 from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import Store
@@ -655,7 +657,7 @@ def test_a_list_is_whole_or_refused(
 ) -> None:
     """A purge goes by it: what is cut off must not pass for a list of fewer binaries."""
     home = f"{tmp_path_factory.getbasetemp()}/\n\udcff.git"
-    repo = git.Repo(home, home, None, home, "sha1", False, {})
+    repo = Repo(home, home, None, home, "sha1", False, {})
     whole = published.encode({Sha(sha) for sha in shas}, "0" * 24, published.place_of(repo), "0" * 16)
     assert published.decode(whole, name) == shas
     for torn in (whole[:cut], whole[cut:], whole[:cut] + whole[cut + 41 :], whole + whole[-1:], whole + b"x"):
@@ -706,7 +708,7 @@ FIELDS = st.lists(st.binary(max_size=20).map(lambda data: data.replace(b"\0", b"
 @given(FIELDS, st.binary(max_size=5).map(lambda data: data.replace(b"\0", b"")), st.integers(1, 20))
 def test_fields_come_back_whatever_the_pipe_gives_at_once(fields: list[bytes], behind: bytes, step: int) -> None:
     stream = b"".join(field + b"\0" for field in fields) + behind
-    assert list(roots.zsplit(Trickle(stream, step))) == fields
+    assert list(zsplit(Trickle(stream, step))) == fields
 
 
 MODES = st.sampled_from([b"100644", b"100755", b"120000", b"160000", b"040000", b"000000"])
@@ -726,14 +728,14 @@ def raw_differences(sides: list[tuple[bytes, bytes, bytes, bytes, bytes, bytes, 
 
 @given(st.lists(SIDES, max_size=6))
 def test_the_new_sides_of_differences_are_read(sides: list[Any]) -> None:
-    expected = [(new.decode(), path) for _, mode, _, new, _, path, _ in sides if mode.startswith(b"100")]
-    assert list(history._new_sides(io.BytesIO(raw_differences(sides)))) == expected
+    expected = [(mode, new.decode(), path) for _, mode, _, new, _, path, _ in sides]
+    assert [side for _, *side in differences(io.BytesIO(raw_differences(sides)))] == list(map(list, expected))
 
 
 @given(near(st.lists(SIDES, min_size=1, max_size=4).map(raw_differences)))
 def test_differences_that_are_none_are_refused(said: bytes) -> None:
     try:
-        found = list(history._new_sides(io.BytesIO(said)))
+        found = [(blob, path) for _, _, blob, path in differences(io.BytesIO(said))]
     except ToolError as error:
         one_line(error)
     else:
@@ -750,7 +752,7 @@ def ls_files(entries: list[tuple[int, bytes, bytes, int, bytes]]) -> bytes:
 
 @given(st.lists(ENTRIES, max_size=6))
 def test_entries_of_the_index_are_read(entries: list[tuple[int, bytes, bytes, int, bytes]]) -> None:
-    found = list(roots.parse_entries(io.BytesIO(ls_files(entries))))
+    found = list(index.parse_entries(io.BytesIO(ls_files(entries))))
     regular = [entry for entry in entries if entry[1].startswith(b"100")]
     assert [(e.skipped, e.mode, e.blob, e.stage, e.path) for e in found] == [
         (tag in b"Ss", int(mode, 8), blob.decode(), stage, path) for tag, mode, blob, stage, path in regular
@@ -760,7 +762,7 @@ def test_entries_of_the_index_are_read(entries: list[tuple[int, bytes, bytes, in
 @given(near(st.lists(ENTRIES, min_size=1, max_size=4).map(ls_files)))
 def test_entries_that_are_none_are_refused(said: bytes) -> None:
     try:
-        found = list(roots.parse_entries(io.BytesIO(said)))
+        found = list(index.parse_entries(io.BytesIO(said)))
     except ToolError as error:
         one_line(error)
     else:
@@ -791,7 +793,7 @@ def test_paths_are_quoted_as_git_quotes_them(tmp_path: Path) -> None:
         assert {entry.partition(b"\t")[2] for entry in raw} == names
         for entry, line in zip(raw, quoted, strict=True):
             name, theirs = entry.partition(b"\t")[2], line.partition("\t")[2]
-            ours = git.quote(name)
+            ours = quote(name)
             assert ours.isprintable()
             assert ours == (theirs if ours.startswith('"') else name.decode())
             assert ours.startswith('"') or not theirs.startswith('"') or not name.isascii()
@@ -1047,7 +1049,7 @@ def config_file(values: dict[str, str]) -> bytes:
 def test_every_value_of_the_configuration_is_in_range_or_refused(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", tmp_path / "work"], check=True)
     os.chdir(tmp_path / "work")
-    repo = git.Repo.discover()
+    repo = Repo.discover()
     at = tmp_path / "given"
 
     @given(st.fixed_dictionaries({key: st.one_of(usual, usual, ANY_TEXT) for key, usual in VALUES.items()}))
@@ -1105,7 +1107,7 @@ def test_a_tracked_file_gives_locations_and_windows_and_nothing_else(tmp_path: P
     subprocess.run(["git", "init", "-q", tmp_path / "work"], check=True)
     os.chdir(tmp_path / "work")
     (tmp_path / "given").write_text("[git-lob]\n\tfetch-refs = 1d\n\ttimeout = 1\n")
-    repo = git.Repo.discover()
+    repo = Repo.discover()
     usual = config.Settings.load(repo)
     allowed = ("window", "include", "exclude", "remotes", "wrong_remotes", "warnings")
 
@@ -1238,7 +1240,7 @@ def test_a_pattern_is_what_git_makes_of_it(tmp_path: Path) -> None:
 def test_tracking_twice_adds_nothing(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", tmp_path / "work"], check=True)
     os.chdir(tmp_path / "work")
-    repo = git.Repo.discover()
+    repo = Repo.discover()
 
     @given(st.lists(PATTERNS, min_size=1, max_size=4), st.sampled_from([b"", b"*.txt text", b"\xff x\r\n", b"a\n"]))
     def track(patterns: list[str], before: bytes) -> None:

@@ -46,7 +46,7 @@ from pathlib import Path
 
 import pytest
 
-from gitlob_rsync.git.git import quote
+from gitlob_rsync.git.paths import quote
 from tests.conftest import Sshd, Work, init
 from tests.faults import hostile
 from tests.faults.hostile import Entry, Plan

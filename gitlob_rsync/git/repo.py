@@ -2,14 +2,11 @@
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
-from gitlob_rsync import placeholder, process
+from gitlob_rsync import process
 from gitlob_rsync.errors import ToolError, ToolKilled, UsageError
-from gitlob_rsync.placeholder import Sha
 
 OLDEST = (2, 30)
 """The oldest git that has all that is used here."""
@@ -18,25 +15,13 @@ STUMBLES = (2, 38)
 """Since then a merge that is no fast-forward fails where the file of an empty binary is in the working tree: git takes a
 file of no bytes, whose blob has some, for a change, and then does not find the change to put away."""
 
-EMPTY_TREE = {
-    "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
-    "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
-}
 _FRUGAL = (
     "-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m", "-c", "core.packedGitWindowSize=4m",
 )  # fmt: skip
 """Against git's appetite for memory: on a history of 20,000 commits 80 MB in the place of 210, in the same time."""
-REGULAR = (b"100644", b"100755")
-"""The modes of a blob that can be a placeholder: a symbolic link of 49 bytes is none."""
 
-_UNSAFE = re.compile(rb"(?:|\.|\.\.|(?:\.git|git~1)[ .]*(?:[:\\].*)?)\Z", re.IGNORECASE | re.DOTALL)
-"""NTFS drops dots and spaces at the end, and knows .git by a short name as well."""
-_IGNORED = re.compile(b"\xe2\x80[\x8c-\x8f\xaa-\xae]|\xe2\x81[\xaa-\xaf]|\xef\xbb\xbf")
-"""Characters that HFS+ passes over, in UTF-8."""
 
 _OBJECT = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,96 +137,3 @@ def check_version() -> tuple[int, int]:
         wanted = ".".join(map(str, OLDEST))
         raise UsageError(f"git is too old: {said.strip()}", f"install git {wanted} or later")
     return version
-
-
-def quote(path: bytes) -> str:
-    """A path as git prints it: as it is where that is one plain line, else in double quotes with C's escapes."""
-    try:
-        text = path.decode()
-    except UnicodeDecodeError:
-        text = ""
-    if text and text.isprintable() and '"' not in text and "\\" not in text:
-        return text
-    named = {7: "a", 8: "b", 9: "t", 10: "n", 11: "v", 12: "f", 13: "r", 34: '"', 92: "\\"}
-    return '"' + "".join(
-        f"\\{named[c]}" if c in named else chr(c) if 32 <= c < 127 else f"\\{c:03o}" for c in path
-    ) + '"'  # fmt: skip
-
-
-def is_unsafe(path: bytes) -> bool:
-    """Whether git refuses a path because it leads into a .git or out of the tree: in its own spelling, or in one that the
-    file systems of other machines take for it (read-cache.c, verify_path, with all its protections on)."""
-    return any(_UNSAFE.match(_IGNORED.sub(b"", part)) for part in path.split(b"/"))
-
-
-def pathspecs(include: Iterable[str], exclude: Iterable[str], *, top: bool = False) -> list[str]:
-    """git's pathspecs for "these, without those", empty for "everything". `top`: counted from the top, as in a file.
-
-    Raises UsageError for one that already excludes.
-    """
-
-    def with_magic(spec: str, *words: str) -> str:
-        if spec.startswith((":!", ":^")):
-            raise UsageError(f"pathspec {spec!r} excludes already", "write it with --exclude and without the mark")
-        if spec.startswith(":("):
-            own, closed, rest = spec[2:].partition(")")
-            if not closed:
-                raise UsageError(f"pathspec {spec!r}: its magic is not closed by a parenthesis")
-            return f":({','.join([*words, own] if own else words)}){rest}"
-        if spec.startswith(":/"):
-            spec, words = spec[2:], tuple(dict.fromkeys([*words, "top"]))
-        return f":({','.join(words)}){spec}" if words else spec
-
-    always = ["top"] if top else []
-    included = [with_magic(spec, *always) for spec in include]
-    excluded = [with_magic(spec, *always, "exclude") for spec in exclude]
-    if excluded and not included:
-        included = [":(top)"]
-    return included + excluded
-
-
-def placeholders(repo: Repo, entries: Iterable[tuple[str, T]]) -> Iterator[tuple[Sha, str, T]]:
-    """Of (blob, anything) pairs, those whose blob is a placeholder, as (the binary's sha, blob, anything), in order.
-
-    Only blobs of a placeholder's size are read. Raises ToolError where a blob is missing: the answer would lack
-    something.
-    """
-    with ExitStack() as stack:
-
-        def converse(how: str) -> process.Conversation:
-            return stack.enter_context(process.Conversation(repo.argv("cat-file", how), env=repo.env, cwd=repo.cwd))
-
-        sizes = contents = None  # started when there is something to ask: often there is not
-        for batch in _batches(entries):
-            sizes = sizes or converse("--batch-check=%(objectsize)")
-            answers = sizes.ask("".join([f"{blob}\n" for blob, _ in batch]).encode())
-            small = [entry for entry in batch if _size(answers.readline(), entry[0], sizes) == placeholder.SIZE]
-            if not small:
-                continue
-            contents = contents or converse("--batch")
-            answers = contents.ask("".join([f"{blob}\n" for blob, _ in small]).encode())
-            for blob, extra in small:
-                answers.readline()
-                sha = placeholder.decode(answers.read(placeholder.SIZE + 1)[:-1])
-                if sha:
-                    yield sha, blob, extra
-
-
-def _size(answer: bytes, blob: str, asked: process.Conversation) -> int:
-    if not answer:
-        raise asked.broke_off()
-    if not answer.strip().isdigit():
-        raise ToolError(f"git object {blob} is missing: the repository is damaged", "git fsck says more")
-    return int(answer)
-
-
-def _batches(entries: Iterable[tuple[str, T]]) -> Iterator[list[tuple[str, T]]]:
-    """Few enough at a time that the answers to all fit into a pipe, even with contents (64 KiB; Conversation)."""
-    batch: list[tuple[str, T]] = []
-    for entry in entries:
-        batch.append(entry)
-        if len(batch) == 300:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
