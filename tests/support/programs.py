@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
-_PRELOADED = ("sync", "sync_scopes", "sync_report", "pre_push", "filter", "setup", "status", "status_text", "fsck",
-              "fsck_report", "purge", "purge_report", "begin")  # fmt: skip
+_PRELOADED = sorted(file.stem for file in (ROOT / "gitlob_rsync" / "commands").glob("[!_]*.py"))
 
 
 def run(
