@@ -20,7 +20,7 @@ HOLD = """
 import sys, time
 from gitlob_rsync.store import locks
 from gitlob_rsync.store.store import Store
-with getattr(lock, sys.argv[1])(Store(sys.argv[2] + "/content"), "a test's job"):
+with getattr(locks, sys.argv[1])(Store(sys.argv[2] + "/content"), "a test's job"):
     print("held", flush=True)
     time.sleep(60)
 """

@@ -534,7 +534,7 @@ HOLD = """
 import sys, time
 from gitlob_rsync.store import locks
 from gitlob_rsync.store.store import Store
-with lock.using(Store(sys.argv[1]), 'a job'):
+with locks.using(Store(sys.argv[1]), 'a job'):
     print(flush=True)
     time.sleep(60)
 """
@@ -616,7 +616,7 @@ def test_a_sync_that_is_interrupted_is_told(work: Work, tmp_path: Path) -> None:
 
 
 def test_a_sync_that_has_to_wait_too_long_is_told(work: Work) -> None:
-    hold = HOLD.replace("lock.using", "lock.alone")
+    hold = HOLD.replace("locks.using", "locks.alone")
     process = subprocess.Popen([sys.executable, "-c", hold, str(work.content)], stdout=subprocess.PIPE)
     assert process.stdout and process.stdout.readline()
     work.sync("--lock-wait", "0", code=5)

@@ -25,6 +25,7 @@ def run(argv: Sequence[str]) -> int:
     from gitlob_rsync import age, location, progress
     from gitlob_rsync.commands import pre_push, sync_report, sync_scopes
     from gitlob_rsync.commands.open_context import begin
+    from gitlob_rsync.git.repo import Repo
     from gitlob_rsync.jobs import background
     from gitlob_rsync.store import locks, staging
 
