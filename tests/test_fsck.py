@@ -19,6 +19,7 @@ from gitlob_rsync import config
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import connection, fsck, repair
+from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Silent
 from gitlob_rsync.store import local, locks, quarantine, survey, verify
@@ -1100,7 +1101,7 @@ def test_at_no_time_does_a_repair_show_a_wrong_binary_as_whole(
         return watched
 
     both = local.Stores(job.own, job.shared)
-    with connection.Connection(job.repo, both, settings, settings.remote(None), Silent("test")) as joined:
+    with connection.Connection(Context(job.repo, both, settings, Silent("test")), settings.remote(None)) as joined:
         job.judge(job.look())
         with monkeypatch.context() as patch:
             for name in ("rename", "link", "unlink"):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gitlob_rsync.config import Settings
 from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.pull import pull
 from gitlob_rsync.jobs.purge import Wish, purge, retention
 from gitlob_rsync.location import Remote, parse
@@ -70,9 +71,10 @@ def test_a_purge_takes_what_nothing_needs_and_no_more(random: Random, kept: obje
         stores, configured = Stores.load(repo), replace(Settings.load(repo), window=window)
         before = check(own)
         wish = Wish(window, 0, NOW)
-        planned = purge(repo, stores, configured, remote, replace(wish, dry_run=True), Meter("test"))
+        context = Context(repo, stores, configured, Meter("test"))
+        planned = purge(context, remote, replace(wish, dry_run=True))
         assert check(own) == before, "a dry run deletes nothing"
-        done = purge(repo, stores, configured, remote, wish, Meter("test"))
+        done = purge(context, remote, wish)
         assert done == planned
         left = check(own)
         event(f"deleted {len(before - left)}")
@@ -81,6 +83,6 @@ def test_a_purge_takes_what_nothing_needs_and_no_more(random: Random, kept: obje
         assert left <= must | model.needed_by(model.history(model.stashes)).keys(), "the rest goes"
         assert all((meta := stores.own.complete(Sha(sha))) and stores.own.sound(meta) for sha in must & before)
         for name in (None, *REMOTES):
-            with Connection(repo, stores, configured, remote, Meter("test")) as connection:
+            with Connection(context, remote) as connection:
                 report = pull(connection, Recent(window, NOW, name), dry_run=True)
             assert report.transferred <= len(report.selected - before), "a prefetch brings nothing back"

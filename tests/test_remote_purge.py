@@ -13,6 +13,7 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import push
 from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.transfer_report import Report
 from gitlob_rsync.progress import Silent
 from gitlob_rsync.selection.history import Committed
@@ -498,7 +499,7 @@ def amid(
 def connection(work: Work) -> Connection:
     repo = Repo.discover()
     settings = Settings.load(repo)
-    return Connection(repo, Stores.load(repo), settings, settings.remote(None), Silent("test"))
+    return Connection(Context(repo, Stores.load(repo), settings, Silent("test")), settings.remote(None))
 
 
 def test_a_purge_amid_a_push_leaves_nothing_on_record_that_it_takes(

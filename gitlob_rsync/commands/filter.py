@@ -154,14 +154,16 @@ def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool)
 
     def download(shas: Collection[Sha]) -> str:
         from gitlob_rsync.jobs.connection import Connection
+        from gitlob_rsync.jobs.context import Context
         from gitlob_rsync.jobs.pull import fetch
         from gitlob_rsync.progress import Silent
 
+        context = Context(repo, stores, settings, Silent(PROGRAM))
         left = set(shas)
         for remote in list(remotes):
             alive = _while_git_lives() if for_git else nullcontext()
             try:
-                with alive, Connection(repo, stores, settings, remote, Silent(PROGRAM)) as connection:
+                with alive, Connection(context, remote) as connection:
                     left -= fetch(connection, sorted(left))
             except GitlobError as error:
                 failures.append(error)

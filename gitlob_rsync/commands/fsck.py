@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
     given = parse(argv)
     # imported only now, so that --help is quick
     from gitlob_rsync.commands import fsck_report
-    from gitlob_rsync.commands.open_context import begin
+    from gitlob_rsync.commands.open_context import open_context, warn_shallow
     from gitlob_rsync.jobs.check_remote import compare
     from gitlob_rsync.jobs.connection import Connection
     from gitlob_rsync.jobs.fsck import Fsck
@@ -72,8 +72,8 @@ def run(argv: Sequence[str]) -> int:
     from gitlob_rsync.store import locks
 
     started = time.monotonic()
-    ground = begin(PROGRAM, given)
-    repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter
+    context = open_context(PROGRAM, given)
+    repo, stores, settings, meter = context.repo, context.stores, context.settings, context.meter
     remote = _remote(given, settings)
     fsck = Fsck(repo, stores, meter, fast=given.fast, dry_run=given.dry_run)
     report, comparison = fsck.report, None
@@ -89,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
     with ExitStack() as stack:
         connection: Connection | UsageError
         if not isinstance(remote, UsageError):
-            connection = stack.enter_context(Connection(repo, stores, settings, remote, meter))
+            connection = stack.enter_context(Connection(context, remote))
         else:
             connection = remote
         if given.repair and not given.dry_run:
@@ -102,7 +102,7 @@ def run(argv: Sequence[str]) -> int:
             except GitlobError as error:
                 report.fail(error)
     if report.findings or comparison:
-        ground.tell_shallow()
+        warn_shallow(context)
     result = fsck_report.Result(
         report, given, None if isinstance(remote, UsageError) else remote, comparison, stores.own.root,
         fsck.quarantine.path, round(time.monotonic() - started, 3),

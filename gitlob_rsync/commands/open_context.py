@@ -1,33 +1,17 @@
 """What a command stands on. Loads what --help has no use for, so commands import this when they run."""
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gitlob_rsync import config
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git.repo import Repo, check_version
-from gitlob_rsync.progress import Meter, make_meter
+from gitlob_rsync.jobs.context import Context
+from gitlob_rsync.progress import make_meter
 from gitlob_rsync.store.local import Stores
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """A repository, its stores, its settings with what the command line says over them, and where to tell of it."""
-
-    repo: Repo
-    stores: Stores
-    settings: config.Settings
-    meter: Meter
-
-    def tell_shallow(self) -> None:
-        """What was said of history may be less than all."""
-        if self.repo.shallow:
-            self.meter.note(
-                "this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)"
-            )
-
-
-def begin(program: str, given: argparse.Namespace, *, offline: bool = False) -> Ground:
+def open_context(program: str, given: argparse.Namespace, *, offline: bool = False) -> Context:
     """Open the repository that the current folder is in; `offline`: git must bring nothing either.
 
     Raises UsageError where there is none, and for settings out of range.
@@ -50,4 +34,12 @@ def begin(program: str, given: argparse.Namespace, *, offline: bool = False) -> 
     meter = make_meter(program, kind, quiet=given.quiet, verbose=given.verbose)
     for warning in settings.warnings:
         meter.warn(warning)
-    return Ground(repo, stores, settings, meter)
+    return Context(repo, stores, settings, meter)
+
+
+def warn_shallow(context: Context) -> None:
+    """What was said of history may be less than all."""
+    if context.repo.shallow:
+        context.meter.note(
+            "this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)"
+        )

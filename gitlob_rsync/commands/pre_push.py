@@ -4,47 +4,36 @@ import re
 import sys
 from dataclasses import replace
 
-from gitlob_rsync.commands.sync_report import tell
-from gitlob_rsync.commands.sync_scopes import Result, note_push
+from gitlob_rsync.commands.sync_report import print_result
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode
 from gitlob_rsync.git.repo import Repo
-from gitlob_rsync.jobs.connection import Connection
-from gitlob_rsync.jobs.push import push_commits
+from gitlob_rsync.jobs.context import Context
+from gitlob_rsync.jobs.sync import sync_pushed
 from gitlob_rsync.location import Remote
-from gitlob_rsync.progress import Meter
-from gitlob_rsync.state import sync_log
-from gitlob_rsync.store import locks
-from gitlob_rsync.store.local import Stores
 
 _REF = re.compile(rb"[^ ]+ ([0-9a-f]{40}|[0-9a-f]{64}) [^ ]+ ([0-9a-f]{40}|[0-9a-f]{64})\Z")
 """githooks(5): `LOCAL-REF COMMIT REMOTE-REF COMMIT` for each ref, with zeros for one that is new or deleted."""
 
 
-def run(name: str | None, repo: Repo, stores: Stores, settings: Settings, meter: Meter) -> int:
-    """Send what the commits on their way need, as standard input tells them. Any exit code but 0 stops git's push."""
+def run(name: str | None, context: Context) -> int:
+    """Send what the commits that are being pushed need, as standard input says. Any exit code but 0 stops git's push."""
+    repo, settings = context.repo, context.settings
     commits, others = _objects(repo, pushed(sys.stdin.buffer.read())[0])
     if name is None or not (commits or others):
         return ExitCode.DONE
     if settings.named(name) is None:  # the team's file may be on the branches that are pushed, and on no other
         tracked = Settings.load(repo, *commits)
         settings = replace(settings, remotes=tracked.remotes, wrong_remotes=tracked.wrong_remotes)
+        context = replace(context, settings=settings)
     if (name := settings.named(name)) is None:
         return ExitCode.DONE  # a remote without a store, or a URL that is no such remote's
     remote = settings.remote(name)
-    with (
-        sync_log.keeping(repo, remote.location, [sync_log.PUSH]) as note,
-        locks.using(stores.own, "gitlob-sync --pre-push", settings.lock_wait),
-        Connection(repo, stores, settings, remote, meter) as connection,
-    ):
-        report = push_commits(connection, commits, others)
-        if report.selected:
-            note_push(note, report)
-    result = Result(report, remote, False, pushed=report)
-    if report.selected:
-        tell(result, meter)
-    if report.missing:
-        meter.warn(_way_out(settings, remote, len(report.missing)))
+    result = sync_pushed(context, remote, "gitlob-sync --pre-push", commits, others)
+    if result.report.selected:
+        print_result(result, context.meter)
+    if result.report.missing:
+        context.meter.warn(_way_out(settings, remote, len(result.report.missing)))
     return result.exit_code
 
 

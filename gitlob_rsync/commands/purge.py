@@ -90,18 +90,21 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     given = parse(argv)
     from gitlob_rsync.commands import purge_report
-    from gitlob_rsync.commands.open_context import begin
-    from gitlob_rsync.jobs import purge
+    from gitlob_rsync.commands.open_context import open_context
+    from gitlob_rsync.errors import ExitCode
+    from gitlob_rsync.jobs import purge, purge_remote
     from gitlob_rsync.selection.history import Window
 
-    ground = begin(PROGRAM, given)
-    repo, stores, settings, meter = ground.repo, ground.stores, ground.settings, ground.meter
+    context = open_context(PROGRAM, given)
+    settings = context.settings
     grace = age.parse(given.grace) if given.grace else settings.prune_grace
     remotes = settings.purge_remotes(given.remote)
-    remote = remotes[0] if len(remotes) == 1 else None
     if given.remote_store:
-        return purge_report.run_remote(repo, stores, settings, remote or settings.remote(None), grace, given, meter)
-    remote = remotes[0] if remotes else None
+        remote = remotes[0] if len(remotes) == 1 else settings.remote(None)
+        done = purge_remote.purge_remote(context, remote, grace, forget=given.forget_list, dry_run=given.dry_run)
+        purge_report.print_remote(done, remote, given, context.meter)
+        return ExitCode.DONE
+    remote_asked = remotes[0] if remotes else None
     window = settings.retention
     if given.window not in (None, CONFIGURED):
         window = Window(*[age.parse(given.window)] * 3)
@@ -110,5 +113,5 @@ def run(argv: Sequence[str]) -> int:
         verify=settings.prune_safe and not given.no_verify_remote, dry_run=given.dry_run,
         others=tuple(remotes[1:]),
     )  # fmt: skip
-    verdicts = purge.purge(repo, stores, settings, remote, wish, meter)
-    return purge_report.tell(verdicts, remote, given, meter)
+    verdicts = purge.purge(context, remote_asked, wish)
+    return purge_report.print_verdicts(verdicts, remote_asked, given, context.meter)

@@ -8,21 +8,16 @@ from dataclasses import asdict, fields
 
 from gitlob_rsync import age
 from gitlob_rsync.commands.common import text
-from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git.paths import quote
-from gitlob_rsync.git.repo import Repo
-from gitlob_rsync.jobs import purge_remote
-from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.purge import Reason, Verdict
 from gitlob_rsync.jobs.purge_remote import Clone, RemotePurge
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
-from gitlob_rsync.store.local import Stores
 
 
-def tell(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Namespace, meter: Meter) -> int:
+def print_verdicts(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Namespace, meter: Meter) -> int:
     """The result: JSON on stdout, or a line a binary there where details were asked for, and a summary on stderr. Returns
     the exit code."""
     lacking = [verdict for verdict in verdicts if verdict.reason is Reason.LACKING]
@@ -93,15 +88,8 @@ _WORDS = {
 }
 
 
-def run_remote(
-    repo: Repo, stores: Stores, settings: Settings, remote: Remote, grace: float, given: argparse.Namespace, meter: Meter
-) -> int:  # fmt: skip
-    """Clean a remote store and say what became of it."""
-    with Connection(repo, stores, settings, remote, meter) as connection:
-        done = purge_remote.purge(
-            repo, stores.own, connection.session, remote, grace,
-            lock_wait=settings.lock_wait, forget=given.forget_list, dry_run=given.dry_run,
-        )  # fmt: skip
+def print_remote(done: RemotePurge, remote: Remote, given: argparse.Namespace, meter: Meter) -> None:
+    """What became of a remote store."""
     groups = {one.name: getattr(done, one.name) for one in fields(RemotePurge) if one.name != "clones"}
     counted = sum(not clone.forgotten for clone in done.clones)
     if given.json:
@@ -112,7 +100,7 @@ def run_remote(
         clones = [{**asdict(clone), "age": round(clone.age)} for clone in done.clones]
         json.dump({"lists": counted, "clones": clones, **said}, sys.stdout)
         print()
-        return ExitCode.DONE
+        return
     if (given.dry_run or given.verbose) and not given.quiet:
         for key, group in groups.items():
             for sha in sorted(group):
@@ -123,7 +111,6 @@ def run_remote(
     for key, group in groups.items():
         if group:
             meter.say(f"  {_remote_count(group)}: {_words(key, given.dry_run)}")
-    return ExitCode.DONE
 
 
 def _clone_line(clone: Clone, dry_run: bool) -> str:

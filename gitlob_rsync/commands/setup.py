@@ -143,6 +143,7 @@ def _install(repo: Repo | None, given: argparse.Namespace, meter: Meter, remarks
 def _stores(repo: Repo, given: argparse.Namespace, place: Location | None, meter: Meter) -> None:
     """Make the store of a remote, or take the one that is there; `place`: where it shall be from now on."""
     from gitlob_rsync.jobs.connection import Connection
+    from gitlob_rsync.jobs.context import Context
     from gitlob_rsync.store.local import Stores
 
     settings = config.Settings.load(repo)
@@ -151,7 +152,7 @@ def _stores(repo: Repo, given: argparse.Namespace, place: Location | None, meter
         remote = Remote(given.remote, place, former.identity if former else None)
     else:
         remote = settings.remote(given.remote)
-    with Connection(repo, Stores.load(repo), settings, remote, meter) as connection:
+    with Connection(Context(repo, Stores.load(repo), settings, meter), remote) as connection:
         shown = connection.adopt() if given.adopt else connection.create(shared=bool(given.shared))
     if remote.name and remote.identity and remote.identity != shown:
         setup.configure_identity(repo, remote.name, shown)
@@ -197,12 +198,13 @@ def check(repo: Repo, word: str | None, meter: Meter) -> int:
 
 def _remote(repo: Repo, word: str | None) -> str:
     from gitlob_rsync.jobs.connection import Connection
+    from gitlob_rsync.jobs.context import Context
     from gitlob_rsync.store.local import Stores
     from gitlob_rsync.transport.rsync import NotAStore
 
     settings = config.Settings.load(repo)
     remote = settings.remote(word)
-    with Connection(repo, Stores.load(repo), settings, remote, Meter(PROGRAM)) as connection:
+    with Connection(Context(repo, Stores.load(repo), settings, Meter(PROGRAM)), remote) as connection:
         try:
             shown = connection.identify()
             if connection.is_new:

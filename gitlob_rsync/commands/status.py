@@ -45,13 +45,13 @@ def run(argv: Sequence[str]) -> int:
     given = make_parser().parse_args(argv)
     # imported only now, so that --help is quick
     from gitlob_rsync.commands import status_report
-    from gitlob_rsync.commands.open_context import begin
+    from gitlob_rsync.commands.open_context import open_context, warn_shallow
     from gitlob_rsync.jobs import status
 
-    ground = begin(PROGRAM, given, offline=True)
-    settings = ground.settings
-    found = status.gather(ground.repo, ground.stores, settings, to_pathspecs(given.pathspecs, ()))
-    ground.tell_shallow()
+    context = open_context(PROGRAM, given, offline=True)
+    settings = context.settings
+    found = status.gather(context, to_pathspecs(given.pathspecs, ()))
+    warn_shallow(context)
     if given.json:
         json.dump(as_json(found, settings), sys.stdout)
         print()
@@ -61,7 +61,7 @@ def run(argv: Sequence[str]) -> int:
         sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode(page.encoding, "replace"))
     if given.json or given.quiet:
         for problem in problems(found, settings):
-            ground.meter.warn(problem)
+            context.meter.warn(problem)
     return ExitCode.FAILED if found.errors else ExitCode.DONE
 
 

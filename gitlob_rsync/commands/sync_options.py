@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gitlob_rsync import age, location
 from gitlob_rsync.commands.common import CONFIGURED, Parser, add_lock_wait, add_timeout, add_verbosity, split_window
+from gitlob_rsync.errors import UsageError
 
 PROGRAM = "gitlob-sync"
 DESCRIPTION = """\
@@ -134,8 +135,12 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
     return given, Work(push, pull, selection)
 
 
-def remote_behind_refs(refs: list[str], remotes: Collection[str]) -> str | None:
-    """`--ref main origin`: the last word is taken off as the REMOTE where it is one, or can be no ref."""
-    if len(refs) > 1 and (refs[-1] in remotes or location.looks_like_location(refs[-1])):
-        return refs.pop()
-    return None
+def take_remote(given: argparse.Namespace, remotes: Collection[str]) -> None:
+    """See which word is the REMOTE, knowing the names of `remotes`. `--ref main origin`: the last word is it where it is a
+    remote, or cannot be a ref. `--window 30x`: neither an AGE nor a remote. Raises UsageError for that."""
+    refs = given.ref
+    if given.remote is None and len(refs) > 1 and (refs[-1] in remotes or location.looks_like_location(refs[-1])):
+        given.remote = refs.pop()
+    if given.window == CONFIGURED and given.remote and given.remote[0].isdigit():
+        if given.remote not in remotes and not location.looks_like_location(given.remote):
+            raise UsageError(f"{given.remote!r} is neither an AGE nor a remote", age.FORMS)

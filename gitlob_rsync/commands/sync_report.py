@@ -1,53 +1,39 @@
 """What gitlob-sync prints: the list, the JSON object, or a summary line with what is missing or damaged."""
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable
 
 from gitlob_rsync.commands.common import listed, text
-from gitlob_rsync.commands.sync_scopes import Result, Scopes
-from gitlob_rsync.config import Settings
 from gitlob_rsync.git.paths import quote
-from gitlob_rsync.git.repo import Repo
-from gitlob_rsync.jobs.connection import Connection
-from gitlob_rsync.jobs.transfer_report import Paths, Report
+from gitlob_rsync.jobs import listing
+from gitlob_rsync.jobs.context import Context
+from gitlob_rsync.jobs.sync import SyncPlan, SyncResult
+from gitlob_rsync.jobs.transfer_report import Report
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
-from gitlob_rsync.selection import history
 from gitlob_rsync.store.local import Stores
 
 _MOST = 5
 """Paths, or refs, shown of one binary; --json has all."""
 
 
-def print_list(repo: Repo, stores: Stores, settings: Settings, scopes: Scopes, given: argparse.Namespace) -> None:
-    """One selected binary a line, by path: sha, size in bytes or -, and one path, quoted as git does without -z."""
-    store = stores.own
-    chosen: Paths = {}
-    if scopes.complete and given.pull and scopes.remote:
-        with Connection(repo, stores, settings, scopes.remote, Meter("gitlob-sync")) as connection:
-            chosen = connection.everything()
-    elif scopes.complete:
-        chosen = {sha: [] for sha in store.shas()}
-    for scope in dict.fromkeys((scopes.push, scopes.pull)):  # often the same
-        if scope:
-            chosen |= history.references(repo, scope)
-    if scopes.complete and chosen:
-        chosen |= {s: p for s, p in history.references(repo, history.Committed()).items() if s in chosen}
-    rows = sorted(chosen.items(), key=lambda row: (row[1], row[0]))
-    if given.json:
+def print_list(context: Context, plan: SyncPlan, *, as_object: bool, nul: bool) -> None:
+    """One selected binary a line, by path: sha, size in bytes or -, and one path, quoted as git does without `nul`."""
+    stores = context.stores
+    rows = sorted(listing.selected(context, plan).items(), key=lambda row: (row[1], row[0]))
+    if as_object:
         binaries = [
             {"sha": sha, "size": size_of(sha, stores), "paths": [text(path) for path in paths]} for sha, paths in rows
         ]
         json.dump({"selected": len(binaries), "binaries": binaries}, sys.stdout)
         print()
         return
-    end = b"\0" if given.nul else b"\n"
+    end = b"\0" if nul else b"\n"
     for sha, paths in rows:
         path = paths[0] if paths else b"-"
         size = size_of(sha, stores)
-        shown = path if given.nul else quote(path).encode()
+        shown = path if nul else quote(path).encode()
         sys.stdout.buffer.write(b"%s %s %s%s" % (sha.encode(), b"-" if size is None else b"%d" % size, shown, end))
     sys.stdout.buffer.flush()
 
@@ -57,7 +43,7 @@ def size_of(sha: Sha, stores: Stores) -> int | None:
     return meta.size if meta else None
 
 
-def tell(result: Result, meter: Meter, *, as_object: bool = False) -> None:
+def print_result(result: SyncResult, meter: Meter, *, as_object: bool = False) -> None:
     """The result: JSON on stdout, or a summary on stderr; what is missing or damaged on stderr in any case."""
     report = result.report
     if as_object:
@@ -91,7 +77,7 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:_MOST]) + more
 
 
-def as_json(result: Result) -> dict[str, object]:
+def as_json(result: SyncResult) -> dict[str, object]:
     """The keys of spec/commands.md."""
 
     def counts(report: Report) -> dict[str, object]:
@@ -111,7 +97,7 @@ def as_json(result: Result) -> dict[str, object]:
     return answer
 
 
-def summary(result: Result) -> str:
+def summary(result: SyncResult) -> str:
     """One line."""
     parts = list(_directions(result))
     if result.expanded or (result.pulled is None and result.pushed is None):
@@ -127,7 +113,7 @@ def summary(result: Result) -> str:
     return "; ".join(parts)
 
 
-def _directions(result: Result) -> Iterable[str]:
+def _directions(result: SyncResult) -> Iterable[str]:
     for done, verb, would in (
         (result.pushed, "pushed", "would push at most"),
         (result.pulled, "pulled", "would pull"),

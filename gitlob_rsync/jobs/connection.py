@@ -6,18 +6,16 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 
-from gitlob_rsync.config import Settings, client_name
+from gitlob_rsync.config import client_name
 from gitlob_rsync.errors import GitlobError, UsageError
-from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import published
+from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.transfer_report import Paths
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.progress import Meter
 from gitlob_rsync.state import identity, pushed
 from gitlob_rsync.state.identity import WrongStore
 from gitlob_rsync.store.layout import CHUNK, EMPTY, META, NAME, Meta, file_name, name
-from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.staging import PARTIAL
 from gitlob_rsync.store.store import read_meta
 from gitlob_rsync.transport.rsync import IDENTITY, NotAStore, Options, Session
@@ -26,14 +24,14 @@ from gitlob_rsync.transport.rsync import IDENTITY, NotAStore, Options, Session
 class Connection:
     """Use it in a `with` block: nothing is connected before it is needed, and all that is done shares one session."""
 
-    def __init__(self, repo: Repo, stores: Stores, settings: Settings, remote: Remote, meter: Meter) -> None:
-        self.repo = repo
-        self.settings = settings
+    def __init__(self, context: Context, remote: Remote) -> None:
+        self.repo = context.repo
+        self.settings = context.settings
         self.remote = remote
-        self.meter = meter
-        self.stores = stores
-        self.store = stores.own
-        self.shared = stores.shared
+        self.meter = context.meter
+        self.stores = context.stores
+        self.store = context.stores.own
+        self.shared = context.stores.shared
         self._listing: dict[str, int] | None = None
         self._identity: str | None = None
         self._looked = False

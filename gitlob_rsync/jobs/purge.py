@@ -19,6 +19,7 @@ from gitlob_rsync.git import index, roots
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import published, purge_remote
 from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.location import Kind, Location, Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
@@ -85,14 +86,13 @@ def retention(kept: Window, fetched: Window) -> Window:
     return Window(max(kept.refs, fetched.refs), max(kept.head, fetched.head), max(kept.other, fetched.other))
 
 
-def purge(
-    repo: Repo, stores: Stores, settings: Settings, remote: Remote | None, wish: Wish, meter: Meter
-) -> list[Verdict]:
+def purge(context: Context, remote: Remote | None, wish: Wish) -> list[Verdict]:
     """Delete what nothing needs, and tell of each binary what became of it, by sha; with `dry_run` what would.
 
     Raises GitlobError, and has deleted nothing, in a shallow clone, where git fails, where the remote cannot be asked, where
     others are at work here for too long, and where the store is another's, or a list of those who use it is damaged.
     """
+    repo, stores, settings = context.repo, context.stores, context.settings
     _check_own(repo, stores.own, settings)
     if repo.shallow:
         raise GitlobError(
@@ -102,7 +102,7 @@ def purge(
         index.check_index(one)
     verdicts = _judge(repo, stores.own, remote, wish)
     _check_any_needed(stores.own, verdicts.values())
-    verdicts |= _proven(repo, stores, settings, remote, wish, verdicts, meter)
+    verdicts |= _proven(context, remote, wish, verdicts)
     going = [sha for sha, verdict in verdicts.items() if verdict.reason.goes]
     pushed_to = published.is_pushed_to(stores.own.root)
     if (going or pushed_to) and not wish.dry_run:
@@ -120,10 +120,10 @@ def purge(
                     verdicts[sha] = replace(again[sha], reason=Reason.YOUNG)
             gone = [sha for sha in going if sha in again and verdicts[sha].reason.goes]
             if pushed_to:
-                back = _into_trash(repo, stores, settings, gone, wish, meter)
+                back = _into_trash(context, gone, wish)
                 verdicts |= {sha: replace(verdicts[sha], reason=Reason.LISTED) for sha in back & verdicts.keys()}
             else:
-                _delete_all({sha: verdicts[sha].size for sha in gone}, stores, meter)
+                _delete_all({sha: verdicts[sha].size for sha in gone}, stores, context.meter)
     return [verdicts[sha] for sha in sorted(verdicts)]
 
 
@@ -167,16 +167,14 @@ def _delete_all(sizes: Mapping[Sha, int], stores: Stores, meter: Meter) -> None:
     meter.end()
 
 
-def _into_trash(
-    repo: Repo, stores: Stores, settings: Settings, going: Collection[Sha], wish: Wish, meter: Meter
-) -> set[Sha]:
+def _into_trash(context: Context, going: Collection[Sha], wish: Wish) -> set[Sha]:
     """Move binaries of a store that others push to into its trash; returns what came back from there for a list's sake."""
-    root = stores.own.root
+    root = context.stores.own.root
     here = Remote(None, Location(Kind.PATH, os.path.realpath(root)))
-    with Connection(repo, stores, settings, here, meter) as connection:
+    with Connection(context, here) as connection:
         done = purge_remote.set_aside(connection.session, going, lambda: published.kept_in(root), wish.grace)
     if going:
-        meter.note(f"{root}: others use this store too: what goes from it lies in its trash for the grace time")
+        context.meter.note(f"{root}: others use this store too: what goes from it lies in its trash for the grace time")
     return set(done.restored)
 
 
@@ -218,10 +216,7 @@ def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[
     return verdicts
 
 
-def _proven(
-    repo: Repo, stores: Stores, settings: Settings, remote: Remote | None, wish: Wish,
-    verdicts: Mapping[Sha, Verdict], meter: Meter,
-) -> dict[Sha, Verdict]:  # fmt: skip
+def _proven(context: Context, remote: Remote | None, wish: Wish, verdicts: Mapping[Sha, Verdict]) -> dict[Sha, Verdict]:
     """New verdicts on what is OLD, but not known to be at the remote: asked in one call, however many there are."""
     old = [sha for sha, verdict in verdicts.items() if verdict.reason is Reason.OLD]
     proven: set[Sha] = set()
@@ -230,25 +225,23 @@ def _proven(
     if not remote:  # committed while we looked
         reason = Reason.UNPUSHED
     elif wish.verify:
-        proven = _whole_at_any(repo, stores, settings, (remote, *wish.others), old, meter)
+        proven = _whole_at_any(context, (remote, *wish.others), old)
         reason = Reason.LACKING
     else:
         proven = set()
         for one in (remote, *wish.others):
-            if known := pushed.read(repo, one):
-                proven |= set(old) - history.references(repo, Committed(known=known, reflogs=True)).keys()
+            if known := pushed.read(context.repo, one):
+                proven |= set(old) - history.references(context.repo, Committed(known=known, reflogs=True)).keys()
         reason = Reason.UNRECORDED
     lacking = (sha for sha in old if sha not in proven)
-    whole = stores.own.complete
+    whole = context.stores.own.complete
     return {
         sha: replace(verdicts[sha], reason=Reason.TORN if reason is Reason.LACKING and not whole(sha) else reason)
         for sha in lacking
     }
 
 
-def _whole_at_any(
-    repo: Repo, stores: Stores, settings: Settings, remotes: Collection[Remote], shas: Collection[Sha], meter: Meter
-) -> set[Sha]:
+def _whole_at_any(context: Context, remotes: Collection[Remote], shas: Collection[Sha]) -> set[Sha]:
     """Those that any of the remotes has whole. One that cannot be asked proves nothing; raises its GitlobError where none
     can."""
     proven: set[Sha] = set()
@@ -256,14 +249,14 @@ def _whole_at_any(
     for remote in remotes:
         if left := set(shas) - proven:
             try:
-                with Connection(repo, stores, settings, remote, meter) as connection:
+                with Connection(context, remote) as connection:
                     proven |= connection.whole_there(left)
             except GitlobError as error:
                 failures.append(error)
     if len(failures) == len(remotes):
         raise failures[0]
     for failure in failures:
-        meter.warn(f"not asked: {failure.line()}")
+        context.meter.warn(f"not asked: {failure.line()}")
     return proven
 
 

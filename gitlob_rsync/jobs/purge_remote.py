@@ -21,13 +21,14 @@ from dataclasses import dataclass, field, replace
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import published
+from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import history
 from gitlob_rsync.selection.history import Committed
 from gitlob_rsync.state import pushed
 from gitlob_rsync.store.layout import META, NAME
-from gitlob_rsync.store.store import Store
 from gitlob_rsync.transport.rsync import ASIDE, Item, Session, is_partial
 
 TRASH = "trash"
@@ -64,9 +65,8 @@ class RemotePurge:
     emptied: Mapping[Sha, int] = field(default_factory=dict)
 
 
-def purge(
-    repo: Repo, store: Store, session: Session, remote: Remote, grace: float, *,
-    lock_wait: float, forget: str | None = None, dry_run: bool,
+def purge_remote(
+    context: Context, remote: Remote, grace: float, *, forget: str | None = None, dry_run: bool
 ) -> RemotePurge:  # fmt: skip
     """Move aside what no list names and what is older than `grace` seconds; with `dry_run` say what would be. `forget`: the
     name of a list to move aside first.
@@ -74,43 +74,52 @@ def purge(
     Raises GitlobError, and has changed nothing, where no list is there, one is damaged, or this clone is shallow; UsageError
     where there is no list to forget.
     """
+    repo = context.repo
     if repo.shallow:
         raise GitlobError(f"{repo.common_dir} is a shallow clone: what it needs is not known", "git fetch --unshallow")
-    written = {item.name: item.changed for item in session.aside(published.FOLDER)}
-    before = _lists(session)
-    own = published.own_name(repo)
-    if forget is not None and (forget not in before or forget == own):
-        why = "is this clone's own" if forget == own else "is not there"
-        raise UsageError(f"{remote}: the list {forget} {why}", "gitlob-purge --remote-store -n names the lists there")
-    if not before:
-        raise GitlobError(
-            f"{remote}: no clone has said there what it needs",
-            "gitlob-sync --push --recheck from each clone; it publishes a list",
-        )
-    _named(before, forget)
-    # what this clone needs stands in its list, but in a dry run, which writes none
-    needs: set[Sha] = set()
-    replaced: set[str] = set()
-    if dry_run:
-        now = time.time()
-        needs = published.needs(repo)
-        replaced = published.replaced(session, repo, remote.location)
-        count = len(needs)
-    else:
-        with published.turn(store, "a purge of the remote store", lock_wait):
-            own, now, count = _publish_own(repo, session, remote)
-    stamp = _stamp(now)
-    if forget is not None and not dry_run:
-        session.discard([f"{ASIDE}/{file}" for file in published.files_of(forget)], f"{TRASH}/{stamp}")
+    with Connection(context, remote) as connection:
+        session = connection.session
+        written = {item.name: item.changed for item in session.aside(published.FOLDER)}
+        before = _lists(session)
+        own = published.own_name(repo)
+        _check_lists(before, remote, forget, own)
+        # what this clone needs stands in its list, but in a dry run, which writes none
+        needs: set[Sha] = set()
+        replaced: set[str] = set()
+        if dry_run:
+            now = time.time()
+            needs = published.needs(repo)
+            replaced = published.replaced(session, repo, remote.location)
+            count = len(needs)
+        else:
+            with published.turn(context.stores.own, "a purge of the remote store", context.settings.lock_wait):
+                own, now, count = _publish_own(repo, session, remote)
+        stamp = _stamp(now)
+        if forget is not None and not dry_run:
+            session.discard([f"{ASIDE}/{file}" for file in published.files_of(forget)], f"{TRASH}/{stamp}")
 
-    def needed() -> set[Sha]:
-        return needs | _named(_lists(session), forget, *replaced)
+        def needed() -> set[Sha]:
+            return needs | _named(_lists(session), forget, *replaced)
 
-    done = _clean(session, needed, grace, now, stamp, dry_run)
+        done = _clean(session, needed, grace, now, stamp, dry_run)
     others = {name: content for name, content in before.items() if name != own}
     clones = [_clone(name, content, now - written.get(name, now), forget) for name, content in others.items()]
     clones.append(Clone(own or "", published.place_of(repo), count, 0.0, own=True))
     return replace(done, clones=tuple(sorted(clones, key=lambda clone: -clone.age)))
+
+
+def _check_lists(lists: Mapping[str, bytes], remote: Remote, forget: str | None, own: str | None) -> None:
+    """Raises UsageError where the list to forget is not there, or is our own; GitlobError where there is no list, or where
+    one is damaged."""
+    if forget is not None and (forget not in lists or forget == own):
+        why = "is this clone's own" if forget == own else "is not there"
+        raise UsageError(f"{remote}: the list {forget} {why}", "gitlob-purge --remote-store -n names the lists there")
+    if not lists:
+        raise GitlobError(
+            f"{remote}: no clone has said there what it needs",
+            "gitlob-sync --push --recheck from each clone; it publishes a list",
+        )
+    _named(lists, forget)
 
 
 def _clone(name: str, content: bytes, age: float, forget: str | None) -> Clone:

@@ -10,6 +10,7 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError, UsageError, line_of
 from gitlob_rsync.git.repo import STUMBLES, Repo, check_version
 from gitlob_rsync.jobs import hooks
+from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.setup import Filter
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
@@ -93,10 +94,10 @@ class Status:
     errors: dict[str, str] = field(default_factory=dict)
 
 
-def gather(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection[str] = ()) -> Status:
+def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
     """Look at everything; `pathspecs` limit the working tree. What cannot be told is noted, and the rest goes on. Raises
     UsageError for a pathspec that is none."""
-    repo = repo.kept_offline()
+    repo, stores, settings = context.repo.kept_offline(), context.stores, context.settings
     status = Status(logs=sync_log.read_all(repo), hooks={name: hooks.runs(repo, name) for name in hooks.SCRIPTS})
     try:
         status.remote = settings.remote(None)

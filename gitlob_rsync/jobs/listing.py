@@ -1,0 +1,28 @@
+"""What a sync would select, for `gitlob-sync --list`."""
+
+from dataclasses import replace
+
+from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.context import Context
+from gitlob_rsync.jobs.sync import Everything, SyncPlan
+from gitlob_rsync.jobs.transfer_report import Paths
+from gitlob_rsync.progress import Meter
+from gitlob_rsync.selection import history
+
+
+def selected(context: Context, plan: SyncPlan) -> Paths:
+    """The binaries of a plan's selections, each with one path where a commit names it. Of a complete sync: those of the
+    remote store where it is a pull alone, else of this one. Raises RemoteError where the remote has to be asked."""
+    chosen: Paths = {}
+    if isinstance(plan.pull, Everything) and not plan.push and plan.remote:
+        with Connection(replace(context, meter=Meter("gitlob-sync")), plan.remote) as connection:
+            chosen = connection.everything()
+    elif isinstance(plan.pull or plan.push, Everything):
+        chosen = {sha: [] for sha in context.stores.own.shas()}
+    for selection in dict.fromkeys((plan.push, plan.pull)):  # often the same
+        if selection and not isinstance(selection, Everything):
+            chosen |= history.references(context.repo, selection)
+    if chosen and isinstance(plan.pull or plan.push, Everything):
+        named = history.references(context.repo, history.Committed())
+        chosen |= {sha: paths for sha, paths in named.items() if sha in chosen}
+    return chosen
