@@ -18,7 +18,7 @@ from gitlob_rsync.git.paths import to_pathspecs
 from gitlob_rsync.git.remotes import Remotes
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.location import IDENTITY, Remote
-from gitlob_rsync.selection.history import Recent, Window
+from gitlob_rsync.selection.scopes import Recent, Window
 from gitlob_rsync.store import locks
 
 TEAM_FILE = ".gitlobconfig"

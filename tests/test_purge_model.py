@@ -18,7 +18,7 @@ from gitlob_rsync.jobs.purge import Wish, purge, retention
 from gitlob_rsync.location import Remote, parse
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.selection.history import Recent
+from gitlob_rsync.selection.scopes import Recent
 from gitlob_rsync.store.local import Stores
 from tests.handmade import check, placeholder, put, sha_of
 from tests.model import Model

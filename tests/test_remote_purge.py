@@ -16,7 +16,7 @@ from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.transfer_report import Report
 from gitlob_rsync.progress import Silent
-from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.store.local import Stores
 from tests.conftest import DAY, Daemon, Work
 from tests.handmade import check, files_of, put, sha_of

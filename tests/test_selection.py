@@ -12,8 +12,8 @@ import pytest
 
 from gitlob_rsync.errors import ToolError
 from gitlob_rsync.git.repo import Repo
-from gitlob_rsync.selection import history
-from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.selection import references
+from gitlob_rsync.selection.scopes import Committed
 from tests.conftest import DAY, Work
 from tests.handmade import placeholder, put, sha_of
 
@@ -941,4 +941,4 @@ def test_a_known_commit_that_is_lost_is_a_failure(rich: Work, monkeypatch: pytes
     """record.py does not let it come to this."""
     monkeypatch.chdir(rich.path)
     with pytest.raises(ToolError, match="rev-list"):
-        history.references(Repo.discover(), Committed(known=("1" * 40,)))
+        references.needed_by(Repo.discover(), Committed(known=("1" * 40,)))

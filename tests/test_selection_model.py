@@ -1,4 +1,4 @@
-"""Random histories: what history.references finds is what the model of the specification finds."""
+"""Random histories: what references.needed_by finds is what the model of the specification finds."""
 
 import contextlib
 import os
@@ -19,7 +19,8 @@ from gitlob_rsync.git.paths import to_pathspecs
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import usage
-from gitlob_rsync.selection.history import Committed, Recent, Scope, Unpushed, Window, references
+from gitlob_rsync.selection.references import needed_by
+from gitlob_rsync.selection.scopes import Committed, Recent, Scope, Unpushed, Window
 from tests.conftest import DAY
 from tests.handmade import placeholder
 from tests.model import Model, Needs, anywhere
@@ -242,9 +243,9 @@ windows = st.builds(Window, st.one_of(st.just(ALL), ages), ages, ages)
 
 def agree(repo: Repo, scope: Scope, model: Needs) -> None:
     """All binaries, each at all its paths; and where one path is enough, at one that is true."""
-    every = references(repo, scope, every_path_of=model.keys())
+    every = needed_by(repo, scope, every_path_of=model.keys())
     assert {sha: sorted(paths) for sha, paths in every.items()} == {sha: sorted(paths) for sha, paths in model.items()}
-    one = references(repo, scope)
+    one = needed_by(repo, scope)
     assert one.keys() == model.keys()
     assert all(len(paths) == 1 and paths[0] in model[sha] for sha, paths in one.items())
     event(f"{min(len(model), 4)} binaries")
@@ -306,7 +307,7 @@ def test_what_comes_after_known_commits(random: Random, limit: Limit, data: st.D
     """With what the known commits need it is everything; and it is nothing but what the others need."""
     with made(random) as (repo, model, commits):
         known = data.draw(st.lists(st.sampled_from(commits), min_size=1, max_size=3))
-        found = references(repo, Committed(known=tuple(known), pathspecs=limit.pathspecs))
+        found = needed_by(repo, Committed(known=tuple(known), pathspecs=limit.pathspecs))
         done = model.history(known)
         new = model.needed_by(model.committed() - done, limit.chosen)
         assert found.keys() >= new.keys() - model.needed_by(done, limit.chosen).keys()
@@ -341,7 +342,7 @@ def test_both_bounds_are_inclusive(late: int) -> None:
     nodes = [Node((0,) if 0 < n < 2 else (1,) if n == 2 else (), dates[n], tree) for n, tree in enumerate(trees)]
     with made(Random(nodes, {"heads/main": 2, "heads/b": 3}, {}, "none", None, [], False)) as (repo, _, commits):
         scope = Recent(Window(5 * DAY, 0, 3 * DAY), NOW)
-        found = {content for content in LOBS if content[9:].decode() in references(repo, scope)}
+        found = {content for content in LOBS if content[9:].decode() in needed_by(repo, scope)}
         # the commit before the tip is its parent and counts in any case; what it replaced counts if it does itself
         assert found == ({LOBS[0], LOBS[1], LOBS[2], LOBS[3]} if not late else {LOBS[1], LOBS[2]})
         assert len(commits) == 4

@@ -93,7 +93,7 @@ def run(argv: Sequence[str]) -> int:
     from gitlob_rsync.commands.open_context import open_context
     from gitlob_rsync.errors import ExitCode
     from gitlob_rsync.jobs import purge, purge_remote
-    from gitlob_rsync.selection.history import Window
+    from gitlob_rsync.selection.scopes import Window
 
     context = open_context(PROGRAM, given)
     settings = context.settings

@@ -10,7 +10,7 @@ from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git.paths import to_pathspecs
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.sync import Everything, FixUp, SyncPlan
-from gitlob_rsync.selection.history import Committed, Indexed, Recent, Window
+from gitlob_rsync.selection.scopes import Committed, Indexed, Recent, Window
 
 
 def make_plan(given: argparse.Namespace, work: Work, context: Context, title: str) -> SyncPlan:

@@ -1,9 +1,10 @@
 """Paths and pathspecs as git writes them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
-from gitlob_rsync.errors import UsageError
+from gitlob_rsync.errors import ToolError, UsageError
 
 _UNSAFE = re.compile(rb"(?:|\.|\.\.|(?:\.git|git~1)[ .]*(?:[:\\].*)?)\Z", re.IGNORECASE | re.DOTALL)
 """NTFS drops dots and spaces at the end, and knows .git by a short name as well."""
@@ -56,3 +57,14 @@ def to_pathspecs(include: Iterable[str], exclude: Iterable[str], *, top: bool = 
     if excluded and not included:
         included = [":(top)"]
     return included + excluded
+
+
+@contextmanager
+def pathspec_errors(pathspecs: Collection[str]) -> Iterator[None]:
+    """Turn a ToolError with git's complaint about one of the user's pathspecs into a UsageError."""
+    try:
+        yield
+    except ToolError as error:
+        if pathspecs and re.search("pathspec|outside repository", str(error)):
+            raise UsageError(str(error)) from None
+        raise

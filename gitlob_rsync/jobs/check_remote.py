@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import history, usage
-from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.selection import references, usage
+from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.selection.usage import Need
 from gitlob_rsync.store.layout import META, NAME, Meta, name
 from gitlob_rsync.store.local import Stores
@@ -25,7 +25,7 @@ class Comparison:
 def compare(repo: Repo, stores: Stores, connection: Connection, distrusted: Collection[Sha]) -> Comparison:
     """Look for all that commits need. `distrusted`: binaries that are wrong here, so that their sizes say nothing of what
     is right there. Raises RemoteError, and NotAStore where something is needed."""
-    needed = history.references(repo, Committed())
+    needed = references.needed_by(repo, Committed())
     listing = connection.listing(new=not needed)
     here: dict[Sha, Meta | None] = dict.fromkeys(needed)
     for sha in needed.keys() - set(distrusted):

@@ -7,7 +7,8 @@ from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.sync import Everything, SyncPlan
 from gitlob_rsync.jobs.transfer_report import Paths
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.selection import history
+from gitlob_rsync.selection import references
+from gitlob_rsync.selection.scopes import Committed
 
 
 def selected(context: Context, plan: SyncPlan) -> Paths:
@@ -21,8 +22,8 @@ def selected(context: Context, plan: SyncPlan) -> Paths:
         chosen = {sha: [] for sha in context.stores.own.shas()}
     for selection in dict.fromkeys((plan.push, plan.pull)):  # often the same
         if selection and not isinstance(selection, Everything):
-            chosen |= history.references(context.repo, selection)
+            chosen |= references.needed_by(context.repo, selection)
     if chosen and isinstance(plan.pull or plan.push, Everything):
-        named = history.references(context.repo, history.Committed())
+        named = references.needed_by(context.repo, Committed())
         chosen |= {sha: paths for sha, paths in named.items() if sha in chosen}
     return chosen

@@ -24,8 +24,8 @@ from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.location import Location, Remote
 from gitlob_rsync.placeholder import Sha, is_sha
-from gitlob_rsync.selection import history
-from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.selection import references
+from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.state import files, identity
 from gitlob_rsync.store import locks
 from gitlob_rsync.store.store import Store
@@ -46,8 +46,8 @@ def turn(store: Store, what: str, wait: float) -> AbstractContextManager[None]:
 
 def needs(repo: Repo) -> set[Sha]:
     """All that this clone's list has to name: what a push publishes and what a purge goes by. Raises as
-    history.references."""
-    return {*history.references(repo, Committed()), *history.loose(repo)}
+    references.needed_by."""
+    return {*references.needed_by(repo, Committed()), *references.outside_commits(repo)}
 
 
 def own_name(repo: Repo) -> str | None:

@@ -7,8 +7,8 @@ from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, Report, named
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import history
-from gitlob_rsync.selection.history import Committed, Scope
+from gitlob_rsync.selection import references
+from gitlob_rsync.selection.scopes import Committed, Scope
 from gitlob_rsync.store.layout import EMPTY, FILE_NAME, META, NAME, Meta, name
 from gitlob_rsync.store.local import share
 from gitlob_rsync.store.staging import PARTIAL, Staging
@@ -24,15 +24,17 @@ def pull(connection: Connection, scope: Scope, *, refetch: bool = False, dry_run
 
     Raises RemoteError where the remote cannot be reached or broke off; what had come is kept.
     """
-    selected = history.references(connection.repo, scope)
-    return _pull(connection, selected, refetch, dry_run, lambda shas: history.references(connection.repo, scope, shas))
+    selected = references.needed_by(connection.repo, scope)
+    return _pull(
+        connection, selected, refetch, dry_run, lambda shas: references.needed_by(connection.repo, scope, shas)
+    )
 
 
 def pull_everything(connection: Connection, *, refetch: bool = False, dry_run: bool = False) -> Report:
     """Bring every binary of the remote store; a dry run asks for its listing. Raises as pull, and NotAStore."""
     everything = connection.everything()
     report = _pull(
-        connection, everything, refetch, dry_run, lambda shas: history.references(connection.repo, Committed(), shas)
+        connection, everything, refetch, dry_run, lambda shas: references.needed_by(connection.repo, Committed(), shas)
     )
     if dry_run and report.bytes is None:
         here = connection.here(everything, link=False)

@@ -23,8 +23,8 @@ from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.location import Kind, Location, Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.selection import history
-from gitlob_rsync.selection.history import Committed, IndexedAnywhere, Recent, Scope, Stashed, Unpushed, Window
+from gitlob_rsync.selection import references
+from gitlob_rsync.selection.scopes import Committed, IndexedAnywhere, Recent, Scope, Stashed, Unpushed, Window
 from gitlob_rsync.state import pushed
 from gitlob_rsync.store import locks
 from gitlob_rsync.store.local import Stores
@@ -193,10 +193,10 @@ def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[
     listed = published.kept_in(store.root)
     held = dict(store.parts())
     for reason, scope in scopes:
-        for sha, paths in history.references(repo, scope).items():
+        for sha, paths in references.needed_by(repo, scope).items():
             if sha in held:
                 needed.setdefault(sha, (reason, paths[0]))
-    for sha, paths in history.loose(repo).items():
+    for sha, paths in references.outside_commits(repo).items():
         if sha in held and needed.get(sha, (Reason.OLD, b""))[0] is Reason.OLD:
             needed[sha] = (Reason.TAGGED, paths[0])
     verdicts = {}
@@ -231,7 +231,7 @@ def _proven(context: Context, remote: Remote | None, wish: Wish, verdicts: Mappi
         proven = set()
         for one in (remote, *wish.others):
             if known := pushed.read(context.repo, one):
-                proven |= set(old) - history.references(context.repo, Committed(known=known, reflogs=True)).keys()
+                proven |= set(old) - references.needed_by(context.repo, Committed(known=known, reflogs=True)).keys()
         reason = Reason.UNRECORDED
     lacking = (sha for sha in old if sha not in proven)
     whole = context.stores.own.complete

@@ -25,8 +25,8 @@ from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import history
-from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.selection.commits import tips_of
+from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.state import pushed
 from gitlob_rsync.store.layout import META, NAME
 from gitlob_rsync.transport.rsync import ASIDE, Item, Session, is_partial
@@ -130,7 +130,7 @@ def _clone(name: str, content: bytes, age: float, forget: str | None) -> Clone:
 
 def _publish_own(repo: Repo, session: Session, remote: Remote) -> tuple[str, float, int]:
     """Write this clone's list anew; returns its name, the remote's time, and how many binaries it names."""
-    tips = history.tips(repo, Committed())
+    tips = tips_of(repo, Committed())
     needed = published.needs(repo)
     # commits that are on record as pushed, but that no ref leads to any more, may lose their binaries now
     pushed.forget(repo, remote.location)

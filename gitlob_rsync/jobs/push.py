@@ -7,8 +7,9 @@ from gitlob_rsync.jobs import published
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, Report, named
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import history
-from gitlob_rsync.selection.history import Committed, Recent
+from gitlob_rsync.selection import references
+from gitlob_rsync.selection.commits import tips_of, unreached
+from gitlob_rsync.selection.scopes import Committed, Recent
 from gitlob_rsync.state import pushed
 from gitlob_rsync.store.layout import META, NAME, Meta, name
 
@@ -25,7 +26,7 @@ def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = F
         tips: list[str] = []
         if isinstance(scope, Committed):
             known = () if recheck else _known(connection)
-            tips = [*history.tips(repo, scope), *(known if scope.refs else ())]
+            tips = [*tips_of(repo, scope), *(known if scope.refs else ())]
             scope = replace(scope, known=known)
         report = _push_scope(connection, scope, dry_run=dry_run, recheck=recheck)
         if report is None:
@@ -47,7 +48,7 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
     `others` need, trees and blobs that tags name. Where something is neither here nor there, nothing is sent. Raises as
     push."""
     repo, remote = connection.repo, connection.remote
-    beside = history.in_objects(repo, others)
+    beside = references.in_objects(repo, others)
     done: Report | None = None
     while True:
         known = _known(connection)
@@ -62,7 +63,7 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
         if _is_still_said(connection, report, scope, commits):
             break
     if not set(commits) <= set(known):
-        pushed.write(repo, remote, [*commits, *history.unreached(repo, known, commits)])
+        pushed.write(repo, remote, [*commits, *unreached(repo, known, commits)])
     return done
 
 
@@ -117,7 +118,7 @@ def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
     everything = frozenset(meta.sha for meta in here)
     report = Report(everything, everything)
     return _push(
-        connection, report, lacking, dry_run, lambda shas: history.references(connection.repo, Committed(), shas)
+        connection, report, lacking, dry_run, lambda shas: references.needed_by(connection.repo, Committed(), shas)
     )
 
 
@@ -135,7 +136,7 @@ def _push_scope(
     beside = beside or {}
 
     def find_paths(shas: Collection[Sha]) -> Paths:
-        return beside | (history.references(repo, scope, shas) if scope else {})
+        return beside | (references.needed_by(repo, scope, shas) if scope else {})
 
     selected = find_paths(())
     here = connection.here(selected, link=not dry_run)
@@ -175,11 +176,11 @@ def _publish(connection: Connection, needed: Collection[Sha], commits: Collectio
         pushed.forget(repo, remote.location)
     with published.turn(connection.store, "a push", connection.settings.lock_wait):
         before = published.read(repo, remote) if known else None
-        tips = {*history.tips(repo, Committed()), *commits}
+        tips = {*tips_of(repo, Committed()), *commits}
         needs = set(needed)
         if not before or not tips <= set(before.tips):
-            needs |= history.references(repo, Committed(known=before.tips if before else ())).keys()
-            needs |= history.loose(repo).keys()
+            needs |= references.needed_by(repo, Committed(known=before.tips if before else ())).keys()
+            needs |= references.outside_commits(repo).keys()
         if before:
             needs |= before.shas
             tips.update(before.tips)

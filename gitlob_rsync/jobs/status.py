@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gitlob_rsync.age import DAY
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError, UsageError, line_of
+from gitlob_rsync.git.paths import pathspec_errors
 from gitlob_rsync.git.repo import STUMBLES, Repo, check_version
 from gitlob_rsync.jobs import hooks
 from gitlob_rsync.jobs.context import Context
@@ -16,9 +17,9 @@ from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.process import Aside
 from gitlob_rsync.progress import Silent
-from gitlob_rsync.selection import branches, cache, history
+from gitlob_rsync.selection import branches, cache, references
 from gitlob_rsync.selection.branches import Branch, Tip
-from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.state import pushed, sync_log
 from gitlob_rsync.state.sync_log import Log
 from gitlob_rsync.store import census, locks
@@ -122,9 +123,11 @@ def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
             if status.remote:
                 known = pushed.read(repo, status.remote)
                 to_push = (
-                    history.selected(repo, Committed(known=known), placeholders) if known else {*placeholders.values()}
+                    references.among_known(repo, Committed(known=known), placeholders)
+                    if known
+                    else {*placeholders.values()}
                 )
-                to_pull = history.selected(repo, settings.recent(status.remote), placeholders)
+                to_pull = references.among_known(repo, settings.recent(status.remote), placeholders)
         with _noting(status, "store"):
             own, shared = counting.result()
             here = {sha: size for sha, (size, _) in {**(shared.held if shared else {}), **own.held}.items()}
@@ -185,7 +188,7 @@ def _holdings(store: Store, counted: Census) -> Holdings:
 
 
 def _files(repo: Repo, stores: Stores, settings: Settings, pathspecs: Collection[str]) -> Files:
-    with history.wrong_pathspecs(pathspecs):
+    with pathspec_errors(pathspecs):
         found = expand.expand(
             repo, stores, settings.has_filter, Silent("gitlob-status"), dry_run=True, pathspecs=pathspecs
         )

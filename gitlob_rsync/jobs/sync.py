@@ -13,7 +13,7 @@ from gitlob_rsync.jobs.pull import pull, pull_everything
 from gitlob_rsync.jobs.push import push, push_commits, push_everything
 from gitlob_rsync.jobs.transfer_report import Paths, Report, merged
 from gitlob_rsync.location import Remote
-from gitlob_rsync.selection.history import Committed, Indexed, Recent
+from gitlob_rsync.selection.scopes import Committed, Indexed, Recent
 from gitlob_rsync.state import files, sync_log
 from gitlob_rsync.state.sync_log import PULL, PUSH, Note
 from gitlob_rsync.store import locks, staging

@@ -9,8 +9,9 @@ from contextlib import suppress
 from gitlob_rsync.errors import ToolError
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import history, placeholders
-from gitlob_rsync.selection.history import Committed
+from gitlob_rsync.selection import placeholders, references
+from gitlob_rsync.selection.commits import tips_of
+from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.state import files
 
 _LISTING = re.compile(r"(?:[0-9a-f]{40,64} [0-9a-f]{40}\n)*")
@@ -18,18 +19,18 @@ _LISTING = re.compile(r"(?:[0-9a-f]{40,64} [0-9a-f]{40}\n)*")
 
 
 def everything(repo: Repo) -> dict[str, Sha]:
-    """The placeholders of history.Committed(), by their blobs. Raises ToolError as history.references."""
+    """The placeholders of Committed(), by their blobs. Raises ToolError as references.needed_by."""
     if repo.shallow or placeholders.is_partial(repo):
         # with the same commits, there can be more of it the next time
-        return history.by_blob(repo, Committed())
+        return references.by_blob(repo, Committed())
     repo = repo.without_replacements()
     path = files.path(repo, "placeholders.json")
-    tips = sorted(set(history.tips(repo, Committed())))
+    tips = sorted(set(tips_of(repo, Committed())))
     known, found = _remembered(files.read(path))
     if not _reached(repo, known, tips):
         known, found = [], {}
     if known != tips:
-        found |= history.by_blob(repo, Committed(known=tuple(known)))
+        found |= references.by_blob(repo, Committed(known=tuple(known)))
         listing = "".join(f"{blob} {sha}\n" for blob, sha in found.items())
         with suppress(OSError):
             files.write(path, {"tips": tips, "placeholders": listing})

@@ -17,8 +17,9 @@ from gitlob_rsync.git.diff import DIFF_TREE, differences
 from gitlob_rsync.git.output import REGULAR
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.selection import history, placeholders
-from gitlob_rsync.selection.history import IndexedAnywhere
+from gitlob_rsync.selection import placeholders, references
+from gitlob_rsync.selection.commits import walk
+from gitlob_rsync.selection.scopes import IndexedAnywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def find(repo: Repo, shas: Collection[Sha]) -> dict[Sha, Need]:
                 paths.setdefault(sha, {})[path] = None
                 holders.setdefault(commit, set()).add(sha)
     refs = _reaching(plain, tips, holders) if holders else {}
-    named = history.references(repo, IndexedAnywhere(), wanted)
+    named = references.needed_by(repo, IndexedAnywhere(), wanted)
     for sha in named.keys() & wanted:
         paths.setdefault(sha, {}).update(dict.fromkeys(named[sha]))
     return {sha: Need(list(at), refs.get(sha, [])) for sha, at in paths.items()}
@@ -100,7 +101,7 @@ def _reaching(repo: Repo, tips: dict[str, str], holders: dict[str, set[Sha]]) ->
     for number, name in enumerate(names):
         reached[tips[name]] = reached.get(tips[name], 0) | 1 << number
     by: dict[Sha, int] = {}
-    for commit, _, parents in history.walk(repo, reached.keys(), "--all"):
+    for commit, _, parents in walk(repo, reached.keys(), "--all"):
         bits = reached.pop(commit, 0)
         for parent in parents:
             reached[parent] = reached.get(parent, 0) | bits
