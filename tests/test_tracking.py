@@ -126,7 +126,7 @@ def test_the_name_of_the_branch_that_is_the_remotes_head_is_no_branch(tmp_path: 
 
 def tracked(work: Work, remote: str) -> list[str]:
     program = (
-        "import sys; from gitlob_rsync import git, tracking; print(*tracking.branches(Repo.discover(), sys.argv[1]))"
+        "import sys; from gitlob_rsync.git import tracking; from gitlob_rsync.git.repo import Repo; print(*tracking.branches(Repo.discover(), sys.argv[1]))"
     )
     return work.run("python3", "-c", program, remote).stdout.split()
 
