@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.handmade import put
 from tests.support import programs
+from tests.support.handmade import put
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY = 86400

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import DAY, Work, own_environment, serve_rsync, serve_ssh
-from tests.handmade import check, files_of, put, sha_of
-from tests.test_kill import processes, wait_until
-from tests.test_transfer import Place, repository
+from tests.jobs.test_transfer import Place, repository
+from tests.scenarios.test_kill import processes, wait_until
+from tests.support.handmade import check, files_of, put, sha_of
 
 WAYS = ("path", "ssh", "daemon", "daemon folder")
 LARGE = os.urandom(1 << 20) * 48

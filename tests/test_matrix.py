@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.test_rsync import program
+from tests.transport.test_rsync import program
 
 
 def matrix(rsync: object) -> "subprocess.CompletedProcess[str]":

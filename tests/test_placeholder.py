@@ -1,7 +1,7 @@
 """The placeholder's 49 bytes."""
 
 from gitlob_rsync import placeholder
-from tests.handmade import sha_of
+from tests.support.handmade import sha_of
 
 
 def test_a_placeholder_is_49_bytes_and_comes_back() -> None:

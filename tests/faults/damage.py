@@ -9,8 +9,8 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
-from tests.handmade import CHUNK, files_of, put, sha_of
-from tests.test_transfer import chunk, meta
+from tests.jobs.test_transfer import chunk, meta
+from tests.support.handmade import CHUNK, files_of, put, sha_of
 
 
 class Left(Enum):

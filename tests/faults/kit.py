@@ -16,7 +16,7 @@ from typing import Any
 import hypothesis
 
 from tests.conftest import Work
-from tests.handmade import check, placeholder
+from tests.support.handmade import check, placeholder
 
 TORTURE = os.environ.get("GITLOB_TORTURE") == "1"
 """Try for long, and anew at each run; else a little, and always the same."""

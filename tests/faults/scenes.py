@@ -12,14 +12,14 @@ from pathlib import Path
 from tests.conftest import Work
 from tests.faults.killing import Crowd, Ended, Kill
 from tests.faults.kit import intact, sound
-from tests.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
-from tests.test_kill import link_into
-from tests.test_purge import age
-from tests.test_purge import pushed as known_as_pushed
-from tests.test_remote_purge import LONG_AGO, ONE, TWO, YOUNG, pushed, strew
-from tests.test_remote_purge import OLD as STRAY
-from tests.test_selection import ago
-from tests.test_transfer import Place, commit, repository
+from tests.jobs.test_purge import age
+from tests.jobs.test_purge import pushed as known_as_pushed
+from tests.jobs.test_purge_remote import LONG_AGO, ONE, TWO, YOUNG, pushed, strew
+from tests.jobs.test_purge_remote import OLD as STRAY
+from tests.jobs.test_transfer import Place, commit, repository
+from tests.scenarios.test_kill import link_into
+from tests.selection.test_history import ago
+from tests.support.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
 
 CONFIG = """\
 [filter "lob"]

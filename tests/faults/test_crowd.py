@@ -12,9 +12,9 @@ import pytest
 
 from tests.conftest import DAY, Work, clone, init
 from tests.faults.kit import dice, ended, fault, intact, sound, times
-from tests.handmade import check, placeholder, put, sha_of, shas_in
-from tests.test_remote_purge import age, strew
-from tests.test_transfer import Place, chunk, make_place
+from tests.jobs.test_purge_remote import age, strew
+from tests.jobs.test_transfer import Place, chunk, make_place
+from tests.support.handmade import check, placeholder, put, sha_of, shas_in
 
 NAMES = ("a", "b", "c", "d")
 SIZES = (1, 49, 3000, 70_000, 300_000, 2 << 20)

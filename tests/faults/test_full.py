@@ -19,8 +19,8 @@ import pytest
 
 from tests.conftest import Work
 from tests.faults.kit import TORTURE, dice, ended, fault, intact, sound
-from tests.handmade import check, put, sha_of, shas_in
-from tests.test_transfer import Place, chunk, commit, make_place, repository
+from tests.jobs.test_transfer import Place, chunk, commit, make_place, repository
+from tests.support.handmade import check, put, sha_of, shas_in
 
 PAGE = 4096
 PLENTY = "size=64m,nr_inodes=100000"

@@ -43,10 +43,10 @@ from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import Store
 from gitlob_rsync.transport.rsync import flags, meaning, reports, run
 from gitlob_rsync.worktree import index_stat
-from tests import gitclient
 from tests.faults.kit import given
-from tests.handmade import CHUNK, check, put, sha_of
-from tests.handmade import placeholder as placeholder_of
+from tests.support import gitclient
+from tests.support.handmade import CHUNK, check, put, sha_of
+from tests.support.handmade import placeholder as placeholder_of
 from tests.test_location import check_place
 
 SHAS = st.binary(min_size=20, max_size=20).map(bytes.hex)

@@ -17,8 +17,8 @@ from tests.faults.killing import SECONDS, Events
 from tests.faults.kit import dice, ended, fault, intact, sound, times
 from tests.faults.line import line
 from tests.faults.world import World, worlds
-from tests.handmade import check, placeholder, shas_in
-from tests.test_transfer import Place, chunk
+from tests.jobs.test_transfer import Place, chunk
+from tests.support.handmade import check, placeholder, shas_in
 
 READING = (
     "gitlob-sync --pull",

@@ -2,32 +2,32 @@
 
 | attack | tests |
 |--|--|
-| writing through a link in the working tree: a folder, a file | test_worktree: links_in_the_place_of_files_and_folders |
+| writing through a link in the working tree: a folder, a file | worktree/test_expand: links_in_the_place_of_files_and_folders |
 | the same, set while files are filled in; a link where a file is missing | here: The working tree |
-| writing through a hard link to a placeholder | test_worktree: another_hard_link_to_the_placeholder |
+| writing through a hard link to a placeholder | worktree/test_expand: another_hard_link_to_the_placeholder |
 | writing through a hard link to a store's file | here: The local store |
 | .git as a part of a path, in any case or Unicode form; .. and absolute paths | here: The working tree |
-| .gitattributes as a link | test_hooks: nothing_is_written_through_a_link |
-| options in refs | test_selection: an_unknown_ref_is_named; test_bad_input: wrong_usage |
+| .gitattributes as a link | jobs/test_hooks: nothing_is_written_through_a_link |
+| options in refs | selection/test_history: an_unknown_ref_is_named; commands/test_bad_input: wrong_usage |
 | options and commands in names of branches, tags, remotes | here: Options and commands |
-| options and commands in paths | test_worktree: paths_that_are_hard; test_filter: paths_with_a_dash; test_selection: any_path_comes_out |
+| options and commands in paths | worktree/test_expand: paths_that_are_hard; filter/test_convert: paths_with_a_dash; selection/test_history: any_path_comes_out |
 | options and paths in a placeholder's text | here: Options and commands; faults/test_fuzz: nothing_else_is_a_placeholder |
-| options and commands in locations | test_location: what_is_none_is_refused; test_bad_input: wrong_usage |
+| options and commands in locations | test_location: what_is_none_is_refused; commands/test_bad_input: wrong_usage |
 | the same in a tracked file | here: Options and commands; faults/test_fuzz: no_location_is_anything_but_a_place |
-| values of the configuration with line ends | test_bad_input: a_value_out_of_range; faults/test_fuzz: every_value_of_the_configuration |
-| commands and other keys in a tracked file | test_transfer: a_tracked_file_gives_a_team; faults/test_fuzz: a_tracked_file_gives_locations |
+| values of the configuration with line ends | commands/test_bad_input: a_value_out_of_range; faults/test_fuzz: every_value_of_the_configuration |
+| commands and other keys in a tracked file | jobs/test_transfer: a_tracked_file_gives_a_team; faults/test_fuzz: a_tracked_file_gives_locations |
 | a tracked file that is a link, or no file | here: Options and commands |
-| programs called git, rsync or ssh in the current folder | test_bad_input: programs_of_the_repository_are_not_run |
+| programs called git, rsync or ssh in the current folder | commands/test_bad_input: programs_of_the_repository_are_not_run |
 | Python modules in the current folder; the repository of another user | here: Programs |
-| a remote that sends wrong bytes, links, folders, FIFOs | test_transfer: nothing_hostile_gets_in |
-| a remote whose metas lie | test_transfer: no_hostile_meta_is_believed; test_transfer: a_lie_about_the_size |
+| a remote that sends wrong bytes, links, folders, FIFOs | jobs/test_transfer: nothing_hostile_gets_in |
+| a remote whose metas lie | jobs/test_transfer: no_hostile_meta_is_believed; jobs/test_transfer: a_lie_about_the_size |
 | a remote that sends other names, places and kinds than it was asked for | here: A remote that lies |
-| a remote that sends nonsense | test_rsync: a_daemon_that_is_none; here: A remote that lies |
-| a remote that sends nothing | test_rsync: a_daemon_that_never_answers; test_rsync: a_sender_that_freezes |
-| a remote whose words act on the terminal | test_rsync: fit_for_a_terminal; here: A remote that lies |
+| a remote that sends nonsense | transport/test_rsync: a_daemon_that_is_none; here: A remote that lies |
+| a remote that sends nothing | transport/test_rsync: a_daemon_that_never_answers; transport/test_rsync: a_sender_that_freezes |
+| a remote whose words act on the terminal | transport/test_rsync: fit_for_a_terminal; here: A remote that lies |
 | a remote whose words pass for rsync's | here: A remote that lies; faults/test_fuzz: nothing_that_rsync_reports_is_believed |
-| links in a local store | test_bad_input: a_local_store_that_is_none; here: The local store |
-| links in what a killed run left | test_transfer: links_in_what_was_left |
+| links in a local store | commands/test_bad_input: a_local_store_that_is_none; here: The local store |
+| links in what a killed run left | jobs/test_transfer: links_in_what_was_left |
 | links in a store on a disk of ours that is pushed to, or cleaned; lists there that are none | here: A store that others can write |
 | files of a shared store that others cannot read, or anyone can write | here: Modes |
 """
@@ -47,13 +47,13 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.git.paths import quote
+from tests.commands.test_bad_input import UNPRIVILEGED
 from tests.conftest import Sshd, Work, init
 from tests.faults import hostile
 from tests.faults.hostile import Entry, Plan
-from tests.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
-from tests.test_bad_input import UNPRIVILEGED
-from tests.test_rsync import one_line, program
-from tests.test_transfer import chunk, commit, meta, repository, sharing, tree
+from tests.jobs.test_transfer import chunk, commit, meta, repository, sharing, tree
+from tests.support.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
+from tests.transport.test_rsync import one_line, program
 
 SECONDS = 20
 """What may take this long hangs."""

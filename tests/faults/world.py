@@ -12,8 +12,8 @@ import pytest
 from tests.conftest import Work
 from tests.faults.damage import RESPELT, Left, mend, spoil, whole
 from tests.faults.kit import intact, sound
-from tests.handmade import CHUNK, placeholder, put, sha_of, shas_in
-from tests.test_transfer import Place, make_place, repository
+from tests.jobs.test_transfer import Place, make_place, repository
+from tests.support.handmade import CHUNK, placeholder, put, sha_of, shas_in
 
 FILTER = '[filter "lob"]\n\tprocess = gitlob-filter process\n[git-lob]\n\tfsync = false\n'
 

@@ -1,0 +1,1 @@
+"""The work itself, through the commands that order it."""

@@ -1,0 +1,1 @@
+"""What crosses rooms: a team, a machine, and git at work."""

@@ -1,0 +1,1 @@
+"""Which binaries a part of history needs."""

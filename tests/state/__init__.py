@@ -1,0 +1,1 @@
+"""What this clone remembers, and what remote stores say of themselves."""
