@@ -16,10 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import DAY, Work, own_environment, serve_rsync, serve_ssh
-from tests.jobs.test_transfer import Place, repository
-from tests.scenarios.test_kill import processes, wait_until
 from tests.support.handmade import check, files_of, put, sha_of
+from tests.support.places import Place
+from tests.support.processes import processes, wait_until
+from tests.support.repositories import repository
+from tests.support.servers import serve_rsync, serve_ssh
+from tests.support.work import DAY, Work, own_environment
 
 WAYS = ("path", "ssh", "daemon", "daemon folder")
 LARGE = os.urandom(1 << 20) * 48

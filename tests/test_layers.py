@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gitlob_rsync"
+TESTS = Path(__file__).resolve().parent
 
 ROOMS = (
     ("commands",),
@@ -101,3 +102,14 @@ def test_each_outside_thing_has_one_user(library: str) -> None:
         if any(name.partition(".")[0] == library for name in imported(tree))
     }
     assert users == ONLY_USERS[library]
+
+
+def test_no_module_of_tests_imports_another() -> None:
+    """What several of them use is in tests/support, or a fixture."""
+    wrong = [
+        f"{file.relative_to(TESTS)} -> {name}"
+        for file in sorted(TESTS.rglob("*.py"))
+        for name in imported(ast.parse(file.read_text()))
+        if name.startswith("tests.") and any(part.startswith(("test_", "conftest")) for part in name.split(".")[:-1])
+    ]
+    assert wrong == []

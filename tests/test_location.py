@@ -1,7 +1,5 @@
 """Locations: every form is read and written again, and nothing hostile becomes an option or another place."""
 
-import os
-import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +8,7 @@ from hypothesis import strategies as st
 
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.location import Kind, ask_about, looks_like_location, parse
-
-BASE = "/base/folder"
+from tests.support.locations import BASE, check_place
 
 
 @pytest.mark.parametrize(
@@ -205,16 +202,6 @@ FORMS = st.sampled_from(["{1}", "{0}:{1}", "{0}::{1}", "ssh://{0}/{1}", "ssh://{
 PORTS = st.one_of(st.integers(-2, 70000).map(str), st.sampled_from(["", "-1", "x", "٣", "0x16", "9" * 5000]))
 
 
-def rsync_takes_it_as(argument: str) -> Kind:
-    """What rsync makes of a source or target (rsync's options.c, check_for_hostspec and parse_hostspec)."""
-    if re.match("rsync://", argument, re.IGNORECASE):
-        return Kind.DAEMON
-    head = re.match(r"(?:[^@:/]*@)?(?:\[[^]/]*\]|[^:/]*)(::?)", argument)
-    if not head:
-        return Kind.PATH
-    return Kind.DAEMON if head[1] == "::" else Kind.SSH
-
-
 @settings(max_examples=2000, deadline=None)
 @given(FORMS, HOSTS, PATHS, PORTS)
 @example("ssh://{0}/~/{1}", "nas", ":x", "22")
@@ -222,31 +209,3 @@ def rsync_takes_it_as(argument: str) -> Kind:
 @example("ssh://{0}:{2}/{1}", "nas", "x", "9" * 5000)
 def test_nothing_becomes_an_option_or_another_place(form: str, host: str, path: str, port: str) -> None:
     check_place(form.format(host, path, port))
-
-
-def check_place(text: str) -> None:
-    """What is read as a location can be taken for nothing else, by rsync or by ssh."""
-    try:
-        place = parse(text, BASE)
-    except UsageError as error:
-        assert "\n" not in error.line()
-        return
-    argument = place.rsync_argument()
-    assert not argument.startswith("-")
-    assert argument.endswith("/")
-    assert rsync_takes_it_as(argument) is place.kind
-    assert not re.search(r"[\x00-\x1f\x7f]", argument)
-    name = place.host.rpartition("@")[2]
-    for part in (place.host, name, name.removeprefix("[")):
-        assert not part.startswith("-"), "ssh would take it for an option"
-    if place.kind is Kind.SSH:
-        assert not re.split(r"[^:]:(?!:)", argument, maxsplit=1)[-1].startswith("-"), "the far shell would"
-    if place.kind is Kind.PATH:
-        assert os.path.isabs(place.path) and not place.host
-    else:
-        assert place.host and not re.search(r"[\s/'\"`;&<>|(){}]", place.host)
-        assert not re.search(r"[$\\]", name), "a shell would act on it, where ssh's configuration calls one"
-    assert place.port is None or 0 < place.port < 65536
-    again = parse(str(place), "/somewhere/else")
-    assert (again.kind, again.host, again.port) == (place.kind, place.host, place.port)
-    assert again.rsync_argument() == argument

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT
-from tests.transport.test_rsync import program
+from tests.support.processes import program
+from tests.support.work import ROOT
 
 
 def matrix(rsync: object) -> "subprocess.CompletedProcess[str]":

@@ -3,18 +3,16 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Daemon, Sshd, Work, free_port
-from tests.jobs.test_transfer import Place, chunk, make_place, repository
-from tests.support.handmade import check, placeholder, put, sha_of, shas_in
-from tests.transport.test_rsync import one_line, program
-
-UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
-"""What root puts before a command so that the permissions of files mean something."""
+from tests.support.handmade import check, chunk, placeholder, put, sha_of, shas_in
+from tests.support.places import Place, make_place
+from tests.support.processes import UNPRIVILEGED, locked, one_line, program
+from tests.support.repositories import repository
+from tests.support.servers import Daemon, Sshd, free_port
+from tests.support.work import Work
 
 
 @pytest.fixture
@@ -358,17 +356,6 @@ def guarded(request: pytest.FixtureRequest, sshd: Sshd, monkeypatch: pytest.Monk
         ssh = sshd.forced(f'exec {" ".join(UNPRIVILEGED)} sh -c "$SSH_ORIGINAL_COMMAND"')
         monkeypatch.setenv("GIT_SSH_COMMAND", ssh)
     return place
-
-
-def locked(
-    path: Path, mode: int, run: Callable[[], "subprocess.CompletedProcess[str]"]
-) -> "subprocess.CompletedProcess[str]":
-    before = path.stat().st_mode
-    path.chmod(mode)
-    try:
-        return run()
-    finally:
-        path.chmod(before)
 
 
 @pytest.mark.parametrize("what", ["store", "above"])

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.errors import GitlobError, Interrupted
-from tests.conftest import Work
-from tests.scenarios.test_kill import wait_until
-from tests.transport.test_rsync import program
+from tests.support.processes import program, wait_until
+from tests.support.work import Work
 
 LINE = "interrupted (run it again: it goes on where it stopped)"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.work import ROOT
 
 PROGRAMS = sorted(at.name for at in (ROOT / "bin").iterdir())
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "CONFIGURATION", "FILES", "EXIT STATUS", "EXAMPLES", "NOTES"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work, clone, init
+from tests.support.work import Work, clone, init
 
 
 def value(work: Work, key: str) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work, init
 from tests.support.handmade import drop, placeholder, put, sha_of
+from tests.support.work import Work, init
 
 DAY = 86400
 

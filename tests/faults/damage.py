@@ -9,8 +9,7 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
-from tests.jobs.test_transfer import chunk, meta
-from tests.support.handmade import CHUNK, files_of, put, sha_of
+from tests.support.handmade import CHUNK, chunk, files_of, meta, put, sha_of
 
 
 class Left(Enum):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.scenarios.test_kill import wait_until
+from tests.support.processes import wait_until
 
 OURS = ("gitlob-sync", "gitlob-filter", "gitlob-purge")
 SECONDS = 60

@@ -15,8 +15,8 @@ from typing import Any
 
 import hypothesis
 
-from tests.conftest import Work
 from tests.support.handmade import check, placeholder
+from tests.support.work import Work
 
 TORTURE = os.environ.get("GITLOB_TORTURE") == "1"
 """Try for long, and anew at each run; else a little, and always the same."""

@@ -9,17 +9,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tests.conftest import Work
 from tests.faults.killing import Crowd, Ended, Kill
 from tests.faults.kit import intact, sound
-from tests.jobs.test_purge import age
-from tests.jobs.test_purge import pushed as known_as_pushed
-from tests.jobs.test_purge_remote import LONG_AGO, ONE, TWO, YOUNG, pushed, strew
-from tests.jobs.test_purge_remote import OLD as STRAY
-from tests.jobs.test_transfer import Place, commit, repository
-from tests.scenarios.test_kill import link_into
-from tests.selection.test_history import ago
-from tests.support.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
+from tests.support.handmade import CHUNK, check, files_of, link_into, placeholder, put, sha_of, shas_in
+from tests.support.places import Place
+from tests.support.purging import age
+from tests.support.purging import pushed as known_as_pushed
+from tests.support.purging_remote import LONG_AGO, ONE, TWO, YOUNG, pushed, strew
+from tests.support.purging_remote import OLD as STRAY
+from tests.support.repositories import commit, repository
+from tests.support.words import ago
+from tests.support.work import Work
 
 CONFIG = """\
 [filter "lob"]

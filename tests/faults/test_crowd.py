@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DAY, Work, clone, init
 from tests.faults.kit import dice, ended, fault, intact, sound, times
-from tests.jobs.test_purge_remote import age, strew
-from tests.jobs.test_transfer import Place, chunk, make_place
-from tests.support.handmade import check, placeholder, put, sha_of, shas_in
+from tests.support.handmade import check, chunk, placeholder, put, sha_of, shas_in
+from tests.support.places import Place, make_place
+from tests.support.purging_remote import age, strew
+from tests.support.work import DAY, Work, clone, init
 
 NAMES = ("a", "b", "c", "d")
 SIZES = (1, 49, 3000, 70_000, 300_000, 2 << 20)

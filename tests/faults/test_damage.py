@@ -12,8 +12,8 @@ import pytest
 from tests.faults.damage import RESPELT, Left, cut, flip, mend, remove, whole
 from tests.faults.kit import dice, ended, fault, intact, times
 from tests.faults.world import World, worlds
-from tests.jobs.test_transfer import chunk, make_place, tree
-from tests.support.handmade import check, placeholder, put, sha_of, shas_in
+from tests.support.handmade import check, chunk, placeholder, put, sha_of, shas_in, tree
+from tests.support.places import make_place
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work
 from tests.faults.kit import TORTURE, dice, ended, fault, intact, sound
-from tests.jobs.test_transfer import Place, chunk, commit, make_place, repository
-from tests.support.handmade import check, put, sha_of, shas_in
+from tests.support.handmade import check, chunk, put, sha_of, shas_in
+from tests.support.places import Place, make_place
+from tests.support.repositories import commit, repository
+from tests.support.work import Work
 
 PAGE = 4096
 PLENTY = "size=64m,nr_inodes=100000"

@@ -47,7 +47,7 @@ from tests.faults.kit import given
 from tests.support import gitclient
 from tests.support.handmade import CHUNK, check, put, sha_of
 from tests.support.handmade import placeholder as placeholder_of
-from tests.test_location import check_place
+from tests.support.locations import check_place
 
 SHAS = st.binary(min_size=20, max_size=20).map(bytes.hex)
 WORDS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.killing import OURS, Crowd, Ended, Kill
 from tests.faults.kit import dice, ended, fault, times
 from tests.faults.scenes import Add, Checkout, CheckoutHere, FixUp, Pull, Purge, Push, RemotePurge, Scene
-from tests.jobs.test_transfer import make_place
+from tests.support.places import make_place
 
 SSH = ("ssh", "the far rsync")
 DAEMON = ("the far rsync",)

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DAY, Daemon, Sshd, Work
 from tests.faults.damage import cut, whole
 from tests.faults.killing import SECONDS, Events
 from tests.faults.kit import dice, ended, fault, intact, sound, times
 from tests.faults.line import line
 from tests.faults.world import World, worlds
-from tests.jobs.test_transfer import Place, chunk
-from tests.support.handmade import check, placeholder, shas_in
+from tests.support.handmade import check, chunk, placeholder, shas_in
+from tests.support.places import Place
+from tests.support.servers import Daemon, Sshd
+from tests.support.work import DAY, Work
 
 READING = (
     "gitlob-sync --pull",

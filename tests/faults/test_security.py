@@ -47,13 +47,13 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.git.paths import quote
-from tests.commands.test_bad_input import UNPRIVILEGED
-from tests.conftest import Sshd, Work, init
 from tests.faults import hostile
 from tests.faults.hostile import Entry, Plan
-from tests.jobs.test_transfer import chunk, commit, meta, repository, sharing, tree
-from tests.support.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
-from tests.transport.test_rsync import one_line, program
+from tests.support.handmade import CHUNK, check, chunk, files_of, meta, placeholder, put, sha_of, shas_in, tree
+from tests.support.processes import UNPRIVILEGED, one_line, program
+from tests.support.repositories import commit, repository, sharing
+from tests.support.servers import Sshd
+from tests.support.work import Work, init
 
 SECONDS = 20
 """What may take this long hangs."""

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work
 from tests.faults.damage import RESPELT, Left, mend, spoil, whole
 from tests.faults.kit import intact, sound
-from tests.jobs.test_transfer import Place, make_place, repository
 from tests.support.handmade import CHUNK, placeholder, put, sha_of, shas_in
+from tests.support.places import Place, make_place
+from tests.support.repositories import repository
+from tests.support.work import Work
 
 FILTER = '[filter "lob"]\n\tprocess = gitlob-filter process\n[git-lob]\n\tfsync = false\n'
 

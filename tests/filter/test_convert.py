@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work, init
 from tests.support.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
+from tests.support.work import Work, init
 
 
 def clean(work: Work, content: bytes, path: str = "a.bin") -> bytes:

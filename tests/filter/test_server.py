@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work
-from tests.jobs.test_transfer import chunk
 from tests.support.gitclient import GitClient, content, lines, packet
-from tests.support.handmade import CHUNK, check, drop, files_of, placeholder, put, shas_in
+from tests.support.handmade import CHUNK, check, chunk, drop, files_of, placeholder, put, shas_in
+from tests.support.work import Work
 
 
 @pytest.fixture

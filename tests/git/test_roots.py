@@ -10,10 +10,10 @@ import pytest
 
 from gitlob_rsync.git import roots
 from gitlob_rsync.git.repo import Repo
-from tests.conftest import Work, init
-from tests.jobs.test_purge import age, told
-from tests.selection.test_history import WORDS, committed, lob, make
 from tests.support.handmade import sha_of
+from tests.support.purging import age, told
+from tests.support.words import WORDS, committed, lob, make
+from tests.support.work import Work, init
 
 FORMATS = ["files"]
 if b"ref-format" in subprocess.run(["git", "init", "-h"], capture_output=True, check=False).stdout:

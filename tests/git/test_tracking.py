@@ -7,10 +7,10 @@ import pytest
 
 from gitlob_rsync.git import tracking
 from gitlob_rsync.git.repo import Repo
-from tests.conftest import Work, init
-from tests.jobs.test_purge import told
-from tests.selection.test_history import WORDS, make
 from tests.support.handmade import sha_of
+from tests.support.purging import told
+from tests.support.words import WORDS, make
+from tests.support.work import Work, init
 
 BRANCHES = "+refs/heads/*:refs/remotes/{}/*"
 PULLS = "+refs/pull/*/head:refs/remotes/origin/pr/*"
@@ -125,9 +125,7 @@ def test_the_name_of_the_branch_that_is_the_remotes_head_is_no_branch(tmp_path: 
 
 
 def tracked(work: Work, remote: str) -> list[str]:
-    program = (
-        "import sys; from gitlob_rsync.git import tracking; from gitlob_rsync.git.repo import Repo; print(*tracking.branches(Repo.discover(), sys.argv[1]))"
-    )
+    program = "import sys; from gitlob_rsync.git import tracking; from gitlob_rsync.git.repo import Repo; print(*tracking.branches(Repo.discover(), sys.argv[1]))"
     return work.run("python3", "-c", program, remote).stdout.split()
 
 

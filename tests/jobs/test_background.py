@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work, clone
-from tests.jobs.test_transfer import repository
-from tests.scenarios.test_kill import processes, wait_until
 from tests.support.handmade import check, put, sha_of
+from tests.support.processes import processes, wait_until
+from tests.support.repositories import repository
+from tests.support.work import Work, clone
 
 LARGE = os.urandom(1 << 20) * 24
 

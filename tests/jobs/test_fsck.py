@@ -25,13 +25,25 @@ from gitlob_rsync.progress import Silent
 from gitlob_rsync.store import local, locks, quarantine, survey, verify
 from gitlob_rsync.store.layout import Meta
 from gitlob_rsync.store.store import Store
-from tests.commands.test_bad_input import UNPRIVILEGED, locked
-from tests.conftest import Daemon, Work, free_port, init
-from tests.jobs.test_transfer import chunk, commit, hostile_metas, make_place, meta, repository, runs, sharing, tree
-from tests.scenarios.test_kill import wait_until
-from tests.support.handmade import CHUNK, check, drop, files_of, placeholder, put, sha_of
+from tests.support.handmade import (
+    CHUNK,
+    check,
+    chunk,
+    drop,
+    files_of,
+    hostile_metas,
+    meta,
+    placeholder,
+    put,
+    sha_of,
+    tree,
+)
+from tests.support.places import make_place
+from tests.support.processes import UNPRIVILEGED, locked, wait_until
+from tests.support.repositories import commit, repository, sharing
+from tests.support.servers import Daemon, free_port
+from tests.support.work import Work, init
 
-assert runs
 LARGE = random.Random(4).randbytes(1 << 20) * 65
 """65 MiB: two full chunks, and one of a MiB."""
 KEYS = {"checked", "bytes", "damaged", "incomplete", "missing", "misplaced", "foreign", "unchecked", "quarantine",

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Daemon, Work, clone, free_port, init
 from tests.support.handmade import check, drop, sha_of
+from tests.support.servers import Daemon, free_port
+from tests.support.work import Work, clone, init
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work, init
 from tests.support.handmade import check, sha_of
+from tests.support.work import Work, init
 
 GIT_LFS = """\
 #!/bin/sh

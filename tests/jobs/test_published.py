@@ -12,9 +12,10 @@ import pytest
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import published
 from gitlob_rsync.placeholder import Sha
-from tests.conftest import Work
-from tests.jobs.test_transfer import Place, commit, make_place, repository
 from tests.support.handmade import check, put, sha_of
+from tests.support.places import Place, make_place
+from tests.support.repositories import commit, repository
+from tests.support.work import Work
 
 PATCH = "import os, socket\nsocket.gethostname = lambda: os.environ.get('HOST_NAME', 'first')\n"
 

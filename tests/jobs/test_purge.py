@@ -13,23 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Sshd, Work, clone, free_port, init
-from tests.jobs.test_transfer import repository, runs
-from tests.selection.test_history import WORDS, ago, lob
 from tests.support.gitclient import GitClient, content, lines
-from tests.support.handmade import check, drop, files_of, placeholder, put, sha_of, shas_in
-
-assert runs
-
-KEYS = {"purged", "kept", "reasons", "binaries"}
-Reasons = dict[str, str]
-
-
-def age(root: Path, days: float = 3, word: str | None = None) -> None:
-    """Make the files of a store, or of one binary in it, this old."""
-    for at in root.glob("???/???/*"):
-        if word is None or at.name.startswith(sha_of(word.encode())):
-            os.utime(at, (ago(days), ago(days)), follow_symlinks=False)
+from tests.support.handmade import check, drop, files_of, placeholder, put, sha_of
+from tests.support.purging import age, pushed, told
+from tests.support.repositories import repository
+from tests.support.servers import Sshd, free_port
+from tests.support.words import WORDS, ago, lob
+from tests.support.work import Work, clone, init
 
 
 def hold(root: Path, *words: str, days: float = 3) -> None:
@@ -39,26 +29,8 @@ def hold(root: Path, *words: str, days: float = 3) -> None:
         age(root, days, word)
 
 
-def pushed(repo: Work, commit: str = "HEAD", remote: str = "origin", branch: str = "main") -> None:
-    """Have git know that a commit is at the remote."""
-    repo.fetches(remote)
-    repo.git("update-ref", f"refs/remotes/{remote}/{branch}", commit)
-
-
 def words_in(root: Path) -> set[str]:
     return {WORDS.get(sha, sha) for sha in check(root)}
-
-
-def told(repo: Work, *args: str, code: int = 0, env: dict[str, str] | None = None, cwd: str = ".") -> Reasons:
-    """A purge; returns the reason for each binary. What it says went is gone, and the rest is here."""
-    before = shas_in(repo.content)
-    done = repo.run("gitlob-purge", "--json", *args, code=code, env=env, cwd=cwd)
-    said = json.loads(done.stdout)
-    assert said.keys() == KEYS
-    gone = {one["sha"] for one in said["binaries"] if one["goes"]}
-    after = before if {"-n", "--dry-run"} & set(args) else before - gone
-    assert shas_in(repo.content) == after
-    return {WORDS.get(one["sha"], one["sha"]): one["reason"] for one in said["binaries"]}
 
 
 def unharmed(repo: Work, *args: str, code: int, env: dict[str, str] | None = None) -> str:

@@ -20,8 +20,8 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.selection.scopes import Recent
 from gitlob_rsync.store.local import Stores
-from tests.selection.test_history_model import NOW, Random, few, histories, made, windows
 from tests.support.handmade import check, placeholder, put, sha_of
+from tests.support.histories import NOW, Random, few, histories, made, windows
 from tests.support.model import Model
 
 CONTENTS = [b"%d" % number for number in range(16)]

@@ -18,30 +18,17 @@ from gitlob_rsync.jobs.transfer_report import Report
 from gitlob_rsync.progress import Silent
 from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.store.local import Stores
-from tests.conftest import DAY, Daemon, Work
-from tests.jobs.test_transfer import Place, chunk, commit, make_place, repository
-from tests.support.handmade import check, files_of, put, sha_of
-
-LONG_AGO = "20200102T030405Z"
-OLD, YOUNG, ONE, TWO = b"old stray", b"young stray", b"of one", b"of two"
+from tests.support.handmade import check, chunk, files_of, put, sha_of
+from tests.support.places import Place, make_place
+from tests.support.purging_remote import LONG_AGO, OLD, ONE, TWO, YOUNG, age, pushed, strew
+from tests.support.repositories import commit, repository
+from tests.support.servers import Daemon
+from tests.support.work import DAY, Work
 
 
 @pytest.fixture(params=["path", "ssh", "daemon root", "daemon folder"])
 def place(request: pytest.FixtureRequest) -> Place:
     return make_place(request.param, request)
-
-
-def strew(root: Path, content: bytes, days: float) -> str:
-    """Put a binary that no clone knows of into a store, as one that came there some days ago."""
-    sha = put(root, content)
-    age(root, content, days)
-    return sha
-
-
-def age(root: Path, content: bytes, days: float) -> None:
-    then = time.time() - days * DAY
-    for name in files_of(content):
-        os.utime(root / name, (then, then))
 
 
 def lists(root: Path) -> list[Path]:
@@ -88,17 +75,6 @@ def refused(work: Work, root: Path, *args: str) -> str:
 def two(tmp_path: Path, place: Place) -> tuple[Work, Work]:
     """Two clones that pushed a binary each, long ago, and strays at the remote: an old one and a young one."""
     return pushed(tmp_path, place)
-
-
-def pushed(tmp_path: Path, place: Place) -> tuple[Work, Work]:
-    one = repository(tmp_path / "one", place.location, {"a.bin": ONE})
-    other = repository(tmp_path / "other", place.location, {"b.bin": TWO})
-    for work, content in ((one, ONE), (other, TWO)):
-        work.sync("--push")
-        age(place.folder, content, 9)
-    strew(place.folder, OLD, 9)
-    strew(place.folder, YOUNG, 1)
-    return one, other
 
 
 @pytest.fixture

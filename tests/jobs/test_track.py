@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work, init
+from tests.support.work import Work, init
 
 READ = [".gitattributes", ".gitignore", ".gitmodules", ".mailmap", ".gitlobconfig", ".lfsconfig"]
 

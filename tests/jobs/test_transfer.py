@@ -7,94 +7,30 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Daemon, Sshd, Work, clone, free_port, init
-from tests.support.handmade import CHUNK, check, drop, files_of, placeholder, put, sha_of, shas_in
+from tests.support.handmade import (
+    CHUNK,
+    check,
+    chunk,
+    drop,
+    files_of,
+    hostile_metas,
+    meta,
+    placeholder,
+    put,
+    sha_of,
+    shas_in,
+    tree,
+)
+from tests.support.places import Place, make_place
+from tests.support.repositories import commit, records, repository, sharing
+from tests.support.servers import Sshd, free_port
+from tests.support.work import Work, clone, init
 
 MEBI = 1 << 20
-
-
-# Small repositories, made quickly
-
-
-def repository(path: Path, location: object, files: dict[str, bytes], *, have: bool = True, config: str = "") -> Work:
-    """A repository in which main names binaries (path -> content), and a remote origin whose store is at `location`.
-
-    `have`: they are in its store. The working tree and the index are empty.
-    """
-    subprocess.run(["git", "init", "-q", "-b", "main", path], check=True)
-    work = Work(path)
-    with (path / ".git" / "config").open("a") as file:
-        file.write('[filter "lob"]\n\tclean = gitlob-filter clean -- %f\n\tsmudge = gitlob-filter smudge -- %f\n')
-        if location is not None:
-            file.write(f'[remote "origin"]\n\tgit-lob-path = {location}\n')
-        file.write(config)
-    commit(work, files)
-    if have:
-        for content in files.values():
-            put(work.content, content)
-    return work
-
-
-def commit(work: Work, files: dict[str, bytes], branch: str = "main") -> None:
-    """A commit of placeholders on top of a branch, past the working tree and the filter."""
-    lines = [f"commit refs/heads/{branch}\ncommitter C <c@example.org> {int(time.time())} +0000\ndata 1\nx\n".encode()]
-    if work.git("for-each-ref", f"refs/heads/{branch}"):
-        lines.append(f"from refs/heads/{branch}^0\n".encode())
-    lines += [b"M 100644 inline %s\ndata 49\n%s\n" % (name.encode(), placeholder(files[name])) for name in files]
-    work.git("fast-import", "--quiet", input=b"".join(lines))
-
-
-def chunk(root: Path, content: bytes, number: int = 0) -> Path:
-    sha = sha_of(content)
-    return root / sha[:3] / sha[3:6] / f"{sha}_{number}"
-
-
-def meta(root: Path, content: bytes) -> Path:
-    return chunk(root, content).with_name(f"{sha_of(content)}_meta")
-
-
-def records(work: Work) -> list[Path]:
-    """The files in which it is noted what was pushed where."""
-    return sorted((work.content.parent / "state" / "pushed").glob("*"))
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    """Every file below a folder, but for what is ours at a remote store beside the content."""
-    files = (at for at in root.rglob("*") if at.is_file() and root / "gitlob" not in at.parents)
-    return {str(at.relative_to(root)): at.read_bytes() for at in files}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a remote store is to be: its location, and the folder that this is; it is not there yet."""
-
-    location: str
-    folder: Path
-
-
-def make_place(kind: str, request: pytest.FixtureRequest) -> Place:
-    folder: Path = request.getfixturevalue("tmp_path") / "remote" / "deep" / "er"
-    if kind.startswith("daemon"):
-        daemon: Daemon = request.getfixturevalue("rsyncd")
-        if kind == "daemon root":
-            return Place(daemon.location(), daemon.folder)
-        return Place(daemon.location("deep/er"), daemon.folder / "deep" / "er")
-    if kind == "path":
-        return Place(str(folder), folder)
-    sshd: Sshd = request.getfixturevalue("sshd")
-    config = folder.parents[2] / "ssh_config"
-    config.write_text(
-        f"{(sshd.folder / 'config').read_text()}"
-        f"Host nas\n  HostName 127.0.0.1\n  Port {sshd.port}\n  HostKeyAlias [127.0.0.1]:{sshd.port}\n"
-    )
-    request.getfixturevalue("monkeypatch").setenv("GIT_SSH_COMMAND", f"ssh -F {config}")
-    forms = {"ssh": sshd.location(folder), "host:path": f"root@nas:{folder}"}
-    return Place(forms[kind], folder)
 
 
 @pytest.fixture(params=["path", "ssh", "daemon root"])
@@ -104,24 +40,6 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 FEW = pytest.mark.parametrize("place", ["path", "daemon root"], indirect=True)
 """For what is rsync's work at the far side, and the same over ssh."""
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """The command lines of rsync since the last call (`rsync --version` does not count)."""
-    folder, log = tmp_path / "shim", tmp_path / "runs"
-    folder.mkdir()
-    shim = folder / "rsync"
-    shim.write_text(f'#!/bin/sh\n[ "$1" = --version ] || echo "$*" >>{log}\nexec {shutil.which("rsync")} "$@"\n')
-    shim.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-    def taken() -> list[str]:
-        lines = log.read_text().splitlines() if log.exists() else []
-        log.unlink(missing_ok=True)
-        return lines
-
-    return taken
 
 
 # There and back
@@ -490,22 +408,6 @@ def test_what_the_remote_lacks_is_listed_and_the_rest_arrives(tmp_path: Path, pl
     assert missing == {sha_of(b"gone"): ["dir/again.bin", "gone.bin"], sha_of(b"no"): ["no.bin"]}
 
 
-def hostile_metas(sha: str, size: int) -> list[bytes]:
-    """Metas of a binary of one chunk that must not be believed."""
-    good = f'{{"SHA":"{sha}","Size":{size},"NumChunks":1}}'
-    own = f":{size},"
-    return [text.encode() for text in (
-        good[:-1], good.replace(own, f":{CHUNK << 20},").replace(":1}", f":{1 << 20}}}"), good.replace(sha, "0" * 40),
-        good.replace(own, f":-{size},"), good.replace(":1}", ":2}"), "[" * 4000, good.replace(own, f":{1 << 62},"),
-        "", "null", "[]", '"meta"', '{"a":' * 700, "9" * 4000, good + " " * 5000,
-        good.replace(sha, sha.upper()), good.replace(sha, "../" * 13 + "x"),
-        good.replace(own, f":{size + 1},"), good.replace(own, f":{size}.0,"), good.replace(own, ":true,"),
-        good.replace(own, f':"{size}",'), good.replace(own, ":1e400,"), good.replace(own, ":NaN,"),
-        good.replace(":1}", ":0}"), good.replace(":1}", ":-1}"), good.replace(":1}", ":true}"),
-        good.replace(":1}", ":99999999999999999999}"),
-    )] + [b"\xff\xfe\x00", b"\x00" * 100]  # fmt: skip
-
-
 def put_with_hostile_metas(store: Path, contents: list[bytes]) -> None:
     for number, content in enumerate(contents):
         meta(store, content).parent.mkdir(parents=True, exist_ok=True)
@@ -821,10 +723,6 @@ def test_other_names_in_a_store_stay_where_they_are(tmp_path: Path, place: Place
 
 
 # The shared store of a machine
-
-
-def sharing(store: Path) -> str:
-    return f"[git-lob]\n\tsharedstore = {store}\n"
 
 
 def test_a_shared_store_holds_one_copy(tmp_path: Path, store: Path) -> None:

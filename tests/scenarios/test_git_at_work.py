@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.jobs.setup import FILTER
-from tests.conftest import Sshd, Work, free_port
 from tests.support.handmade import CHUNK, check, drop, placeholder, put, sha_of, shas_in
+from tests.support.servers import Sshd, free_port
+from tests.support.work import Work
 
 ATTRIBUTES = b"*.bin filter=lob -text\n"
 ONE, TWO, THREE, BEE = b"one" * 1000, b"two" * 1000, b"three" * 1000, b"bee" * 1000

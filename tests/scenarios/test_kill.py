@@ -6,13 +6,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.jobs.test_transfer import Place, make_place, repository
-from tests.support.handmade import CHUNK, check, put, sha_of
+from tests.support.handmade import CHUNK, check, link_into, put, sha_of
+from tests.support.places import Place, make_place
+from tests.support.processes import client_of, processes, wait_until
+from tests.support.repositories import repository
 
 CONTENT = random.Random(1).randbytes(1 << 20) * 200
 """200 MiB: seven chunks, the last one shorter; every MiB alike, so that the tests start quickly."""
@@ -37,51 +39,6 @@ def tidy(tmp_path: Path) -> Iterator[None]:
     """pytest keeps what its last runs left, and that is large here."""
     yield
     shutil.rmtree(tmp_path, ignore_errors=True)
-
-
-def link_into(root: Path, original: Path) -> None:
-    """Have a store hold the content, without the cost of a copy. Nobody may write into its files."""
-    for at in original.glob("???/???/*"):
-        to = root / at.relative_to(original)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        os.link(at, to)
-
-
-def processes(of: Path) -> dict[int, str]:
-    """What runs for a test: pid -> program, of rsync, ssh and gitlob-sync that name its folder in their command line."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes()
-            name = (entry / "comm").read_text().strip()
-        except OSError:
-            continue
-        if name in ("rsync", "ssh", "gitlob-sync") and os.fsencode(of) in words and b"--no-detach" not in words:
-            found[int(entry.name)] = name
-    return found
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def client_of(pid: int, of: Path) -> int:
-    """The rsync that gitlob-sync started."""
-    (found,) = [rsync for rsync, name in processes(of).items() if name == "rsync" and parent(rsync) == pid]
-    return found
-
-
-def wait_until(
-    happened: Callable[[], bool], what: str, seconds: float = 20, process: "subprocess.Popen[str] | None" = None
-) -> None:
-    """`process`: what has to go on until then."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"this did not happen in {seconds} seconds: {what}"
-        assert process is None or process.poll() is None, f"it ended before this happened: {what}"
-        time.sleep(0.02)
 
 
 def arrived(folder: Path) -> set[str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.worktree import safe_write
-from tests.conftest import Work, clone
 from tests.support.handmade import CHUNK, check, drop, files_of, placeholder, put, sha_of, shas_in
+from tests.support.work import Work, clone
 
 BARE = "/usr/local/bin:/usr/bin:/bin"
 """PATH as cron and systemd have it."""

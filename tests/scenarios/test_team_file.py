@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work, init
 from tests.support.handmade import check, drop, put, sha_of
+from tests.support.work import Work, init
 
 
 def team(location: object, name: str = "origin") -> str:

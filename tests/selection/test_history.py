@@ -3,9 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
-import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,40 +11,14 @@ from gitlob_rsync.errors import ToolError
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.selection import references
 from gitlob_rsync.selection.scopes import Committed
-from tests.conftest import DAY, Work
 from tests.support.handmade import placeholder, put, sha_of
-
-NOW = int(time.time())
-WORDS: dict[str, str] = {}
-
-
-def lob(word: str) -> bytes:
-    """A placeholder, that of the binary that `said` calls by this word."""
-    WORDS[sha_of(word.encode())] = word
-    return placeholder(word.encode())
-
-
-def said(listed: Iterable[str]) -> set[str]:
-    return {WORDS.get(sha, sha) for sha in listed}
-
-
-def ago(days: float) -> int:
-    return NOW - int(days * DAY)
-
-
-def make(path: Path, *args: str) -> Work:
-    """A repository without filter and store: what is selected needs neither."""
-    subprocess.run(["git", "init", "-q", *args, path], check=True)
-    return Work(path)
+from tests.support.words import ago, committed, lob, make, said
+from tests.support.work import Work
 
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Work:
     return make(tmp_path / "repo")
-
-
-def committed(repo: Work, *args: str, cwd: str = ".") -> set[str]:
-    return said(repo.listed("--committed", *args, cwd=cwd))
 
 
 def window(repo: Work, age: str, *args: str, cwd: str = ".") -> set[str]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work
 from tests.support.handmade import sha_of
+from tests.support.work import Work
 
 
 @pytest.fixture

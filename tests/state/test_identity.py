@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.store.layout import CHUNK
-from tests.conftest import Daemon, Work, clone, init
-from tests.jobs.test_transfer import Place, chunk, commit, make_place, records, repository, runs  # noqa: F401 - a fixture
-from tests.support.handmade import check, drop, put, sha_of
+from tests.support.handmade import check, chunk, drop, put, sha_of
+from tests.support.places import Place, make_place
+from tests.support.repositories import commit, records, repository
+from tests.support.servers import Daemon
+from tests.support.work import Work, clone, init
 
 KINDS = pytest.mark.parametrize("place", ["path", "ssh", "daemon", "daemon root"], indirect=True)
 
@@ -333,7 +335,7 @@ def test_a_clone_of_all_pushes_after_one_listing_and_then_by_its_record(
     team: Work,
     tmp_path: Path,
     store: Path,
-    runs: Callable[[], list[str]],  # noqa: F811
+    runs: Callable[[], list[str]],
 ) -> None:
     other = clone(Work(tmp_path / "origin.git"), tmp_path / "other", "-c", "git-lob.autofetch=false", location=store)
     other.run("gitlob-setup", "-q", "--hooks")

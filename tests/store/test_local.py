@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work, clone, init
 from tests.support.handmade import CHUNK, check, files_of, placeholder, put, sha_of, shas_in
+from tests.support.work import Work, clone, init
 
 
 def inodes(content: Path) -> dict[str, int]:

@@ -12,9 +12,9 @@ from gitlob_rsync import location
 from gitlob_rsync.state import files
 from gitlob_rsync.store import locks
 from gitlob_rsync.store.store import Store
-from tests.conftest import Work
 from tests.support.gitclient import GitClient, content, lines
 from tests.support.handmade import check, drop, sha_of
+from tests.support.work import Work
 
 HOLD = """
 import sys, time

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -76,3 +77,42 @@ def check(root: Path, *, whole: bool = True) -> set[str]:
         assert names == {"meta", *map(str, range(meta["NumChunks"]))}
         found.add(sha)
     return found
+
+
+def chunk(root: Path, content: bytes, number: int = 0) -> Path:
+    sha = sha_of(content)
+    return root / sha[:3] / sha[3:6] / f"{sha}_{number}"
+
+
+def meta(root: Path, content: bytes) -> Path:
+    return chunk(root, content).with_name(f"{sha_of(content)}_meta")
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file below a folder, but for what is ours at a remote store beside the content."""
+    files = (at for at in root.rglob("*") if at.is_file() and root / "gitlob" not in at.parents)
+    return {str(at.relative_to(root)): at.read_bytes() for at in files}
+
+
+def hostile_metas(sha: str, size: int) -> list[bytes]:
+    """Metas of a binary of one chunk that must not be believed."""
+    good = f'{{"SHA":"{sha}","Size":{size},"NumChunks":1}}'
+    own = f":{size},"
+    return [text.encode() for text in (
+        good[:-1], good.replace(own, f":{CHUNK << 20},").replace(":1}", f":{1 << 20}}}"), good.replace(sha, "0" * 40),
+        good.replace(own, f":-{size},"), good.replace(":1}", ":2}"), "[" * 4000, good.replace(own, f":{1 << 62},"),
+        "", "null", "[]", '"meta"', '{"a":' * 700, "9" * 4000, good + " " * 5000,
+        good.replace(sha, sha.upper()), good.replace(sha, "../" * 13 + "x"),
+        good.replace(own, f":{size + 1},"), good.replace(own, f":{size}.0,"), good.replace(own, ":true,"),
+        good.replace(own, f':"{size}",'), good.replace(own, ":1e400,"), good.replace(own, ":NaN,"),
+        good.replace(":1}", ":0}"), good.replace(":1}", ":-1}"), good.replace(":1}", ":true}"),
+        good.replace(":1}", ":99999999999999999999}"),
+    )] + [b"\xff\xfe\x00", b"\x00" * 100]  # fmt: skip
+
+
+def link_into(root: Path, original: Path) -> None:
+    """Have a store hold the content, without the cost of a copy. Nobody may write into its files."""
+    for at in original.glob("???/???/*"):
+        to = root / at.relative_to(original)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        os.link(at, to)

@@ -14,11 +14,12 @@ import pytest
 from pytest_mock import MockerFixture
 
 from gitlob_rsync.transport.rsync import ssh as ssh_of_ours
-from tests.conftest import Sshd, Work, free_port, serve_ssh
-from tests.jobs.test_transfer import chunk, make_place, repository
-from tests.scenarios.test_kill import wait_until
-from tests.support.handmade import CHUNK, check, drop, put, sha_of
-from tests.transport.test_rsync import daemon, one_line, program
+from tests.support.handmade import CHUNK, check, chunk, drop, put, sha_of
+from tests.support.places import make_place
+from tests.support.processes import one_line, program, wait_until
+from tests.support.repositories import repository
+from tests.support.servers import Sshd, daemon, free_port, serve_ssh
+from tests.support.work import Work
 
 BANNER = """\
 ##########

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Work
-from tests.jobs.test_transfer import make_place, repository
-from tests.scenarios.test_kill import client_of, wait_until
 from tests.support.handmade import CHUNK, check, put, sha_of
+from tests.support.places import make_place
+from tests.support.processes import client_of, wait_until
+from tests.support.repositories import repository
+from tests.support.work import Work
 
 
 @pytest.fixture

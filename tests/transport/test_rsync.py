@@ -18,10 +18,12 @@ from pytest_mock import MockerFixture
 from gitlob_rsync import location
 from gitlob_rsync.transport.rsync import flags
 from gitlob_rsync.transport.rsync.reports import Patience
-from tests.conftest import Sshd, Work, free_port
-from tests.jobs.test_transfer import Place, make_place, repository
-from tests.scenarios.test_kill import processes, wait_until
 from tests.support.handmade import CHUNK, check, drop, put, sha_of
+from tests.support.places import Place, make_place
+from tests.support.processes import one_line, processes, program, wait_until
+from tests.support.repositories import repository
+from tests.support.servers import Sshd, daemon, free_port
+from tests.support.work import Work
 
 NEW = (3, 5, 0)
 OLD = (3, 1, 3)
@@ -126,19 +128,6 @@ def shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def program(at: Path, text: str) -> None:
-    at.write_text(f"#!/bin/sh\n{text}\n")
-    at.chmod(0o755)
-
-
-def one_line(said: "subprocess.CompletedProcess[str]") -> str:
-    """The only line on stderr, without our name."""
-    assert said.stderr.count("\n") == 1, said.stderr
-    assert said.stderr.startswith("gitlob-sync: ")
-    assert said.stdout == ""
-    return said.stderr.removeprefix("gitlob-sync: ").rstrip("\n")
-
-
 @pytest.fixture
 def ready(tmp_path: Path, store: Path) -> Work:
     """A repository with one binary that can be pushed to a path."""
@@ -218,28 +207,6 @@ def test_an_old_rsync_at_the_remote(tmp_path: Path, sshd: Sshd, brief: Path) -> 
     drop(work.content, b"abc")
     work.sync("--pull", env=env)
     assert check(work.content) == check(deep)
-
-
-@contextlib.contextmanager
-def daemon(tmp_path: Path, module: str) -> Iterator[str]:
-    """A daemon with one module, `store`, on the folder tmp_path/module; yields rsync://HOST:PORT/store."""
-    (tmp_path / "module").mkdir()
-    port = free_port()
-    config = tmp_path / "own.conf"
-    config.write_text(
-        f"use chroot = no\naddress = 127.0.0.1\nport = {port}\nuid = {os.getuid()}\ngid = {os.getgid()}\n"
-        f"log file = {tmp_path}/own.log\n[store]\npath = {tmp_path}/module\nread only = no\n{module}\n"
-    )
-    process = subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--config={config}"], stdin=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.02)
-        yield f"rsync://127.0.0.1:{port}/store"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def test_a_daemon_that_refuses_options(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.worktree.index_stat import note
-from tests.conftest import Work, clone, init
 from tests.support.handmade import CHUNK, drop, files_of, placeholder, put
+from tests.support.work import Work, clone, init
 
 
 @pytest.fixture
