@@ -3,12 +3,10 @@
 import os
 import re
 import shlex
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from hashlib import sha1
 
 from gitlob_rsync import age, location
 from gitlob_rsync.age import DAY
@@ -210,12 +208,6 @@ class Settings:
         place = location.parse(word)
         named = [remote for remote in self.remotes.values() if remote.location == place]
         return named[0] if named else Remote(None, place)
-
-
-def client_name(repo: Repo) -> str:
-    """A name for this clone, the same at every run: 12 hexadecimal digits."""
-    who = f"{socket.gethostname()}\0{repo.common_dir}".encode(errors="surrogateescape")
-    return sha1(who, usedforsecurity=False).hexdigest()[:12]
 
 
 def _team_places(repo: Repo, git_remotes: Remotes, branch: str, treeishes: Iterable[str]) -> list[str]:

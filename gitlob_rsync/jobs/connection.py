@@ -6,19 +6,18 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 
-from gitlob_rsync.config import client_name
 from gitlob_rsync.errors import GitlobError, UsageError
-from gitlob_rsync.jobs import published
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.transfer_report import Paths
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.state import identity, pushed
+from gitlob_rsync.state import clone, identity, needs_list, pushed
 from gitlob_rsync.state.identity import WrongStore
+from gitlob_rsync.store.aside import IDENTITY
 from gitlob_rsync.store.layout import CHUNK, EMPTY, META, NAME, Meta, file_name, name
 from gitlob_rsync.store.staging import PARTIAL
 from gitlob_rsync.store.store import read_meta
-from gitlob_rsync.transport.rsync import IDENTITY, NotAStore, Options, Session
+from gitlob_rsync.transport.rsync import NotAStore, Options, Session
 
 
 class Connection:
@@ -51,7 +50,7 @@ class Connection:
         """The connection, to whatever is there."""
         own = self.settings
         options = Options(
-            own.timeout, client_name(self.repo), own.bwlimit, own.fsync, own.ssh_command, own.retries,
+            own.timeout, clone.client_name(self.repo), own.bwlimit, own.fsync, own.ssh_command, own.retries,
             own.rsync_path(self.remote), own.askpass,
         )  # fmt: skip
         return Session(self.remote.location, options, self.meter)
@@ -87,8 +86,8 @@ class Connection:
         return self._identity
 
     def _shown(self) -> str | None:
-        known = published.editions(self.repo, self.remote.location)
-        edition = published.edition_file(self.repo)
+        known = needs_list.own_editions(self.repo, self.remote.location)
+        edition = needs_list.own_edition_file(self.repo)
         found = self._line.look(IDENTITY, *([edition] if edition else [])).files
         if self._editions is None:
             self._editions = known
@@ -135,10 +134,10 @@ class Connection:
         if self.is_new or self._editions is None:
             return False
         location = self.remote.location
-        expected, self._editions = self._editions | published.editions(self.repo, location), None
+        expected, self._editions = self._editions | needs_list.own_editions(self.repo, location), None
         if not expected or self._edition in expected:
             return False
-        published.forget(self.repo, location)
+        needs_list.forget(self.repo, location)
         pushed.forget(self.repo, location)
         return True
 

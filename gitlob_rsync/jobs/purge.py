@@ -17,7 +17,7 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import index, roots
 from gitlob_rsync.git.repo import Repo
-from gitlob_rsync.jobs import published, purge_remote
+from gitlob_rsync.jobs import purge_remote
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.location import Kind, Location, Remote
@@ -25,7 +25,7 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.selection import references
 from gitlob_rsync.selection.scopes import Committed, IndexedAnywhere, Recent, Scope, Stashed, Unpushed, Window
-from gitlob_rsync.state import pushed
+from gitlob_rsync.state import needs_list, pushed
 from gitlob_rsync.store import locks
 from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import Store
@@ -104,7 +104,7 @@ def purge(context: Context, remote: Remote | None, wish: Wish) -> list[Verdict]:
     _check_any_needed(stores.own, verdicts.values())
     verdicts |= _proven(context, remote, wish, verdicts)
     going = [sha for sha, verdict in verdicts.items() if verdict.reason.goes]
-    pushed_to = published.is_pushed_to(stores.own.root)
+    pushed_to = needs_list.is_pushed_to(stores.own.root)
     if (going or pushed_to) and not wish.dry_run:
         with locks.alone(stores.own, "gitlob-purge", settings.lock_wait) as known:
             if not known and wish.grace < _LEAST_GRACE:
@@ -139,7 +139,7 @@ def _check_own(repo: Repo, store: Store, settings: Settings) -> None:
         for remote in settings.remotes.values()
         if remote.location.kind is Kind.PATH
     }
-    if real in at_remotes and not published.is_pushed_to(real):
+    if real in at_remotes and not needs_list.is_pushed_to(real):
         raise GitlobError(
             f"{store.root} is the store of a remote too, and no clone says there what it needs",
             "gitlob-sync --push --recheck from each clone; it publishes a list",
@@ -149,7 +149,7 @@ def _check_own(repo: Repo, store: Store, settings: Settings) -> None:
 def _check_any_needed(store: Store, verdicts: Collection[Verdict]) -> None:
     """Raises GitlobError where a store that is a link has nothing that anybody needs here: it is no store of ours."""
     lonely = all(verdict.path is None for verdict in verdicts)
-    if verdicts and lonely and os.path.islink(store.root) and not published.is_pushed_to(store.root):
+    if verdicts and lonely and os.path.islink(store.root) and not needs_list.is_pushed_to(store.root):
         raise GitlobError(
             f"{store.root} is a link to {os.path.realpath(store.root)}, and nothing of what is there is needed here: it may "
             "be a store of others",
@@ -172,7 +172,7 @@ def _into_trash(context: Context, going: Collection[Sha], wish: Wish) -> set[Sha
     root = context.stores.own.root
     here = Remote(None, Location(Kind.PATH, os.path.realpath(root)))
     with Connection(context, here) as connection:
-        done = purge_remote.set_aside(connection.session, going, lambda: published.kept_in(root), wish.grace)
+        done = purge_remote.set_aside(connection.session, going, lambda: needs_list.kept_in(root), wish.grace)
     if going:
         context.meter.note(f"{root}: others use this store too: what goes from it lies in its trash for the grace time")
     return set(done.restored)
@@ -190,7 +190,7 @@ def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[
         (Reason.OLD, Committed(reflogs=True)),
     )
     needed: dict[Sha, tuple[Reason, bytes]] = {}
-    listed = published.kept_in(store.root)
+    listed = needs_list.kept_in(store.root)
     held = dict(store.parts())
     for reason, scope in scopes:
         for sha, paths in references.needed_by(repo, scope).items():
@@ -265,7 +265,7 @@ def _delete(sha: Sha, stores: Stores) -> None:
     killed between the two leaves it here, where the next one finds it."""
     own, shared = stores.own, stores.shared
     # those who push to a shared store make no link to it
-    if shared and not published.is_pushed_to(shared.root):
+    if shared and not needs_list.is_pushed_to(shared.root):
         parts = shared.parts_of(sha)
         if all(_unused(shared.path(sha, part), own.path(sha, part)) for part in parts):
             shared.remove(sha, parts)

@@ -20,18 +20,18 @@ from dataclasses import dataclass, field, replace
 
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.git.repo import Repo
-from gitlob_rsync.jobs import published
+from gitlob_rsync.jobs import publish
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection.commits import tips_of
 from gitlob_rsync.selection.scopes import Committed
-from gitlob_rsync.state import pushed
+from gitlob_rsync.state import clone, needs_list, pushed
+from gitlob_rsync.store.aside import ASIDE, LISTS, TRASH
 from gitlob_rsync.store.layout import META, NAME
-from gitlob_rsync.transport.rsync import ASIDE, Item, Session, is_partial
+from gitlob_rsync.transport.rsync import Item, Session, is_partial
 
-TRASH = "trash"
 _LEAST_LEFT_OVER = 24 * 3600
 """Seconds after which nobody can be writing a file any more that has not got its name."""
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -79,24 +79,24 @@ def purge_remote(
         raise GitlobError(f"{repo.common_dir} is a shallow clone: what it needs is not known", "git fetch --unshallow")
     with Connection(context, remote) as connection:
         session = connection.session
-        written = {item.name: item.changed for item in session.aside(published.FOLDER)}
+        written = {item.name: item.changed for item in session.aside(LISTS)}
         before = _lists(session)
-        own = published.own_name(repo)
+        own = clone.own_name(repo)
         _check_lists(before, remote, forget, own)
         # what this clone needs stands in its list, but in a dry run, which writes none
         needs: set[Sha] = set()
         replaced: set[str] = set()
         if dry_run:
             now = time.time()
-            needs = published.needs(repo)
-            replaced = published.replaced(session, repo, remote.location)
+            needs = publish.needs(repo)
+            replaced = publish.replaced(session, repo, remote.location)
             count = len(needs)
         else:
-            with published.turn(context.stores.own, "a purge of the remote store", context.settings.lock_wait):
+            with publish.turn(context.stores.own, "a purge of the remote store", context.settings.lock_wait):
                 own, now, count = _publish_own(repo, session, remote)
         stamp = _stamp(now)
         if forget is not None and not dry_run:
-            session.discard([f"{ASIDE}/{file}" for file in published.files_of(forget)], f"{TRASH}/{stamp}")
+            session.discard([f"{ASIDE}/{file}" for file in needs_list.files_of(forget)], f"{TRASH}/{stamp}")
 
         def needed() -> set[Sha]:
             return needs | _named(_lists(session), forget, *replaced)
@@ -104,7 +104,7 @@ def purge_remote(
         done = _clean(session, needed, grace, now, stamp, dry_run)
     others = {name: content for name, content in before.items() if name != own}
     clones = [_clone(name, content, now - written.get(name, now), forget) for name, content in others.items()]
-    clones.append(Clone(own or "", published.place_of(repo), count, 0.0, own=True))
+    clones.append(Clone(own or "", clone.place_of(repo), count, 0.0, own=True))
     return replace(done, clones=tuple(sorted(clones, key=lambda clone: -clone.age)))
 
 
@@ -124,18 +124,18 @@ def _check_lists(lists: Mapping[str, bytes], remote: Remote, forget: str | None,
 
 def _clone(name: str, content: bytes, age: float, forget: str | None) -> Clone:
     forgotten = name == forget
-    count = 0 if forgotten else len(published.decode(content, name))
-    return Clone(name, published.place_in(content) or "?", count, max(0.0, age), forgotten=forgotten)
+    count = 0 if forgotten else len(needs_list.decode(content, name))
+    return Clone(name, needs_list.place_in(content) or "?", count, max(0.0, age), forgotten=forgotten)
 
 
 def _publish_own(repo: Repo, session: Session, remote: Remote) -> tuple[str, float, int]:
     """Write this clone's list anew; returns its name, the remote's time, and how many binaries it names."""
     tips = tips_of(repo, Committed())
-    needed = published.needs(repo)
+    needed = publish.needs(repo)
     # commits that are on record as pushed, but that no ref leads to any more, may lose their binaries now
     pushed.forget(repo, remote.location)
-    own = published.publish(session, repo, remote, needed, tips)
-    written = [item for item in session.aside(published.FOLDER) if item.name == own]
+    own = publish.publish(session, repo, remote, needed, tips)
+    written = [item for item in session.aside(LISTS) if item.name == own]
     if not written:
         raise GitlobError(
             f"{remote}: the list that was just written there is not there", "see whether the disk is full"
@@ -254,13 +254,13 @@ def _restore(
 
 def _lists(session: Session) -> dict[str, bytes]:
     """The lists that there are, by name."""
-    found = session.fetch_aside(published.FOLDER)
-    return {name: content for name, content in found.items() if published.NAME.match(name)}
+    found = session.fetch_aside(LISTS)
+    return {name: content for name, content in found.items() if clone.NAME.match(name)}
 
 
 def _named(lists: Mapping[str, bytes], *without: str | None) -> set[Sha]:
     """What lists name, but for some. Raises GitlobError for a damaged one."""
-    return set().union(*(published.decode(lists[name], name) for name in lists if name not in without))
+    return set().union(*(needs_list.decode(lists[name], name) for name in lists if name not in without))
 
 
 def _trash(session: Session) -> dict[str, dict[str, Item]]:

@@ -3,14 +3,14 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from gitlob_rsync.jobs import published
+from gitlob_rsync.jobs import publish
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, Report, named
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import references
 from gitlob_rsync.selection.commits import tips_of, unreached
 from gitlob_rsync.selection.scopes import Committed, Recent
-from gitlob_rsync.state import pushed
+from gitlob_rsync.state import needs_list, pushed
 from gitlob_rsync.store.layout import META, NAME, Meta, name
 
 
@@ -70,7 +70,7 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
 def _known(connection: Connection) -> tuple[str, ...]:
     """The commits on record whose history this clone's list covers. What it does not say to be needed may have been purged
     there."""
-    told = published.read(connection.repo, connection.remote)
+    told = needs_list.read(connection.repo, connection.remote)
     return tuple(tip for tip in pushed.read(connection.repo, connection.remote) if tip in told.tips) if told else ()
 
 
@@ -82,14 +82,14 @@ def _is_still_said(
     hours, and refs change meanwhile. If it does, it is noted to cover the history of `tips`."""
     repo, remote = connection.repo, connection.remote
     known = scope.known if isinstance(scope, Committed) else ()
-    with published.turn(connection.store, "a push", connection.settings.lock_wait):
-        told = published.read(repo, remote)
+    with publish.turn(connection.store, "a push", connection.settings.lock_wait):
+        told = needs_list.read(repo, remote)
         if told is None:
             return True
         if not (report.selected <= told.shas and set(known) <= set(told.tips)):
             return False
         if not set(tips) <= set(told.tips):
-            published.note(repo, remote, told.shas, {*told.tips, *tips})
+            needs_list.note(repo, remote, told.shas, {*told.tips, *tips})
         return True
 
 
@@ -174,8 +174,8 @@ def _publish(connection: Connection, needed: Collection[Sha], commits: Collectio
     repo, remote = connection.repo, connection.remote
     if not known:  # where this is killed, nobody goes by it either
         pushed.forget(repo, remote.location)
-    with published.turn(connection.store, "a push", connection.settings.lock_wait):
-        before = published.read(repo, remote) if known else None
+    with publish.turn(connection.store, "a push", connection.settings.lock_wait):
+        before = needs_list.read(repo, remote) if known else None
         tips = {*tips_of(repo, Committed()), *commits}
         needs = set(needed)
         if not before or not tips <= set(before.tips):
@@ -187,10 +187,10 @@ def _publish(connection: Connection, needed: Collection[Sha], commits: Collectio
         if not needs:
             return
         if before and needs == before.shas:
-            published.note(repo, remote, needs, tips)
+            needs_list.note(repo, remote, needs, tips)
             return
         connection.establish()
-        published.publish(connection.session, repo, remote, needs, tips)
+        publish.publish(connection.session, repo, remote, needs, tips)
 
 
 def _push(

@@ -5,11 +5,11 @@ import time
 from itertools import count, takewhile
 
 from gitlob_rsync.errors import GitlobError, UsageError
-from gitlob_rsync.jobs import published
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.fsck import Finding, Fsck, Source, State
 from gitlob_rsync.jobs.pull import fetch
 from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.state import needs_list
 from gitlob_rsync.store.layout import META, Meta
 from gitlob_rsync.store.staging import Staging
 from gitlob_rsync.store.survey import parts, surplus
@@ -90,7 +90,7 @@ class Repair:
     def _leave_away(self, finding: Finding) -> None:
         """What nobody needs, and nobody is bringing just now, is litter. What a list in the store names may be on its way
         there for days: from a clone whose push was broken off, or is still sending what comes before the meta."""
-        if finding.sha in published.kept_in(self._own.root):
+        if finding.sha in needs_list.kept_in(self._own.root):
             return
         seen = parts(self._own, finding.sha)
         if all(self._now - found.st_ctime > _GRACE for found in seen.values()):

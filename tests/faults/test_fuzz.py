@@ -35,9 +35,10 @@ from gitlob_rsync.git import gitconfig, index
 from gitlob_rsync.git.diff import differences
 from gitlob_rsync.git.output import zsplit
 from gitlob_rsync.git.repo import Repo
-from gitlob_rsync.jobs import published, setup
+from gitlob_rsync.jobs import setup
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.state import clone, needs_list
 from gitlob_rsync.store.layout import MOST_CHUNKS, Meta
 from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import Store
@@ -658,11 +659,11 @@ def test_a_list_is_whole_or_refused(
     """A purge goes by it: what is cut off must not pass for a list of fewer binaries."""
     home = f"{tmp_path_factory.getbasetemp()}/\n\udcff.git"
     repo = Repo(home, home, None, home, "sha1", False, {})
-    whole = published.encode({Sha(sha) for sha in shas}, "0" * 24, published.place_of(repo), "0" * 16)
-    assert published.decode(whole, name) == shas
+    whole = needs_list.encode({Sha(sha) for sha in shas}, "0" * 24, clone.place_of(repo), "0" * 16)
+    assert needs_list.decode(whole, name) == shas
     for torn in (whole[:cut], whole[cut:], whole[:cut] + whole[cut + 41 :], whole + whole[-1:], whole + b"x"):
         try:
-            assert published.decode(torn, name) == shas
+            assert needs_list.decode(torn, name) == shas
         except GitlobError as error:
             one_line(error)
         else:
@@ -680,7 +681,7 @@ LISTS = st.lists(SHAS, max_size=4).map(
 @given(near(LISTS))
 def test_what_is_no_list_names_no_binary(content: bytes) -> None:
     try:
-        shas = published.decode(content, "x")
+        shas = needs_list.decode(content, "x")
     except GitlobError as error:
         one_line(error)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from gitlob_rsync import process
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.location import Kind, Location
+from gitlob_rsync.store.aside import ASIDE
 from gitlob_rsync.store.layout import CHUNK
 from gitlob_rsync.transport.rsync.reports import FORMAT
 from gitlob_rsync.transport.rsync.ssh import CONNECT_SECONDS
@@ -135,10 +136,6 @@ def list_args(left_over: bool = False) -> list[str]:
     return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
 
 
-ASIDE = "gitlob"
-"""Ours at a remote store, beside the content: no folder of that can have this name."""
-IDENTITY = "identity"
-"""The file below ASIDE that says which store it is."""
 MOST_READ = 4096
 """Bytes of a small file of ours; a larger one says nothing."""
 SHARED_ROOT = 0o2775

@@ -14,6 +14,7 @@ from gitlob_rsync import process
 from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.store.aside import ASIDE
 from gitlob_rsync.store.layout import EMPTY, META, NAME, name
 from gitlob_rsync.store.store import check_folders, open_plain
 from gitlob_rsync.transport.rsync import flags
@@ -229,7 +230,7 @@ class Session:
         if not _was_listed(ended):
             raise self._failure(ended, into)
         self._mode = ended.folders.get(".")
-        found = {file: Path(into, flags.ASIDE, file) for file in files}
+        found = {file: Path(into, ASIDE, file) for file in files}
         return Root(self._mode, {file: at.read_bytes() for file, at in found.items() if at.is_file()})
 
     def has_content(self) -> bool:
@@ -238,7 +239,7 @@ class Session:
         ended = self._run(flags.content_args, self._root(), into + "/", (), steady=True)
         if not _was_listed(ended):
             raise self._failure(ended, into)
-        return any(name not in (".", flags.ASIDE) for name in ended.folders)
+        return any(name not in (".", ASIDE) for name in ended.folders)
 
     def make_shared_root(self) -> None:
         """Make the store's root, or change it, for all accounts of its group. Raises as send."""
@@ -262,10 +263,10 @@ class Session:
         top = tempfile.mkdtemp(dir=self._scratch)
         with writing(self._scratch):
             for file, content in files.items():
-                at = Path(top, flags.ASIDE, file)
+                at = Path(top, ASIDE, file)
                 at.parent.mkdir(parents=True, exist_ok=True)
                 at.write_bytes(content)
-        self.send(sorted(f"{flags.ASIDE}/{file}" for file in files), top, anew=anew)
+        self.send(sorted(f"{ASIDE}/{file}" for file in files), top, anew=anew)
 
     def probe(self) -> GitlobError | None:
         """See whether this account may write to the store, by a small file that goes at once. Returns what the remote said
@@ -281,7 +282,7 @@ class Session:
     def aside(self, folder: str) -> list[Item]:
         """The files of a folder below ASIDE at the remote, by their names in it; none where there is no such folder."""
         args = flags.aside_args(folder)
-        prefix = f"{flags.ASIDE}/{folder}/"
+        prefix = f"{ASIDE}/{folder}/"
         found = self._list(lambda: ["--dry-run", *args])
         return [replace(item, name=item.name.removeprefix(prefix)) for item in found if item.name.startswith(prefix)]
 
@@ -291,12 +292,12 @@ class Session:
         ended = self._run(lambda: flags.aside_args(folder, file), self._root(), into + "/", (), steady=True)
         if ended.code not in (0, 24):
             raise self._failure(ended)
-        top = Path(into, flags.ASIDE, folder)
+        top = Path(into, ASIDE, folder)
         return {at.name: at.read_bytes() for at in sorted(top.iterdir()) if at.is_file()} if top.is_dir() else {}
 
     def discard(self, names: Collection[str], trash: str) -> None:
         """Move files of the remote store into a folder below ASIDE there, under the names that they had. Raises as send."""
-        into = f"{flags.ASIDE}/{trash}"
+        into = f"{ASIDE}/{trash}"
         self._check_folders([*names, f"{into}/."])
         if flags.is_shared(self._mode):
             self._make_folders(into)  # which rsync would make for the one account that it is now
@@ -312,8 +313,8 @@ class Session:
 
     def bring_back(self, names: Collection[str], trash: str) -> None:
         """Move files from a folder below ASIDE at the remote into the store there. Raises as send."""
-        self._check_folders([*names, f"{flags.ASIDE}/{trash}/."])
-        source = f"{flags.ASIDE}/{trash}/"
+        self._check_folders([*names, f"{ASIDE}/{trash}/."])
+        source = f"{ASIDE}/{trash}/"
         _, _, folder = self.location.path.partition("/")
         if self.location.kind is not Kind.DAEMON:
             self._move(names, self._root(source), "/".join([".."] * source.count("/")))
@@ -331,7 +332,7 @@ class Session:
 
     def delete(self, names: Collection[str], folder: str = "") -> None:
         """Delete files of a folder below ASIDE at the remote, by their names in it. Raises as send."""
-        below = f"{flags.ASIDE}/{folder}/" if folder else f"{flags.ASIDE}/"
+        below = f"{ASIDE}/{folder}/" if folder else f"{ASIDE}/"
         self._check_folders([below + file for file in names])
         self._delete(names, self._root(below), flags.delete_args)
 
@@ -358,7 +359,7 @@ class Session:
         """Delete these files of a folder below ASIDE at the remote, and the folder, if nothing else came into it."""
         self.delete(names, trash)
         source = tempfile.mkdtemp(dir=self._scratch)
-        above, _, last = f"{flags.ASIDE}/{trash}".rpartition("/")
+        above, _, last = f"{ASIDE}/{trash}".rpartition("/")
         ended = self._run(lambda: flags.empty_args(last), source + "/", self._root(f"{above}/"), ())
         if ended.code:
             raise self._failure(ended)
@@ -453,7 +454,7 @@ def _was_listed(ended: Ended) -> bool:
 def _root_here(path: str, files: Iterable[str]) -> Root | None:
     """The root of a store on a disk of ours, read without an rsync, which takes longer than a small push; None where that
     fails, and rsync says why. No link in the place of ours leads anywhere."""
-    aside = os.path.join(path, flags.ASIDE)
+    aside = os.path.join(path, ASIDE)
     try:
         mode = os.stat(os.path.join(path, "")).st_mode
         read = {file: _read_plain(aside, file) for file in files}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.git.repo import Repo
-from gitlob_rsync.jobs import published
 from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.state import clone, needs_list
 from tests.support.handmade import check, put, sha_of
 from tests.support.places import Place, make_place
 from tests.support.repositories import commit, repository
@@ -43,7 +43,7 @@ def add(work: Work, name: str, content: bytes) -> None:
 def lists(place: Place) -> dict[str, set[Sha]]:
     """What each list names."""
     folder = place.folder / "gitlob" / "lists"
-    return {at.name: published.decode(at.read_bytes(), at.name) for at in folder.glob("?" * 24)}
+    return {at.name: needs_list.decode(at.read_bytes(), at.name) for at in folder.glob("?" * 24)}
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_list_whose_writing_was_cut_off_is_written_anew(one: Work, place: Plac
     (noted,) = (one.path / ".git/git-lob/state/lists").iterdir()
     said = json.loads(noted.read_text())
     edition = "ab" * 8
-    at.write_bytes(published.encode([], name, said["place"], edition))
+    at.write_bytes(needs_list.encode([], name, said["place"], edition))
     at.with_name(f"{name}.edition").write_text(edition)
     noted.write_text(json.dumps({**said, "editions": [*said["editions"], edition]}))
     (one.path / ".git/git-lob/state/pushed").joinpath(noted.name).unlink()
@@ -194,7 +194,7 @@ def test_the_list_that_an_older_version_wrote_is_taken_away(place: Place, tmp_pa
 def test_a_name_without_its_marker_is_nobodys(one: Work) -> None:
     os.chdir(one.path)
     repo = Repo.discover()
-    name = published.own_name(repo)
-    assert name and published.own_name(repo) == name
+    name = clone.own_name(repo)
+    assert name and clone.own_name(repo) == name
     (one.content.parent / "state" / "clone-marker").unlink()
-    assert published.own_name(repo) is None
+    assert clone.own_name(repo) is None

@@ -1,0 +1,72 @@
+"""Telling a remote store what this clone needs: a purge of that store goes by it."""
+
+import os
+from collections.abc import Collection
+from contextlib import AbstractContextManager, suppress
+
+from gitlob_rsync.errors import GitlobError
+from gitlob_rsync.git.repo import Repo
+from gitlob_rsync.location import Location, Remote
+from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.selection import references
+from gitlob_rsync.selection.scopes import Committed
+from gitlob_rsync.state import clone, needs_list
+from gitlob_rsync.store import locks
+from gitlob_rsync.store.aside import LISTS
+from gitlob_rsync.store.store import Store
+from gitlob_rsync.transport.rsync import NotAStore, Session
+
+
+def turn(store: Store, what: str, wait: float) -> AbstractContextManager[None]:
+    """Be the only one who reads and writes what this clone says that it needs. Raises lock.Busy."""
+    return locks.turn(store, "publish", what, wait)
+
+
+def needs(repo: Repo) -> set[Sha]:
+    """All that this clone's list has to name: what a push publishes and what a purge goes by. Raises as
+    references.needed_by."""
+    return {*references.needed_by(repo, Committed()), *references.outside_commits(repo)}
+
+
+def publish(session: Session, repo: Repo, remote: Remote, shas: Collection[Sha], tips: Collection[str]) -> str:
+    """Put this clone's list at the remote instead of its older one, and note it here, with the commits whose history it
+    covers; returns its name. To be done in a turn. Raises RemoteError, and GitlobError where it cannot be written."""
+    location, place = remote.location, clone.place_of(repo)
+    name = clone.own_name(repo)
+    if not name or _is_anothers(session, repo, location, name):
+        name = clone.new_name(repo)
+    former = needs_list.former_name(repo, location)
+    edition = os.urandom(8).hex()
+    needs_list.note_edition(repo, location, name, edition)
+    files = (needs_list.encode(shas, name, place, edition), edition.encode())
+    session.publish(dict(zip(needs_list.files_of(name), files, strict=True)))
+    if former:
+        # a remote that lets nobody delete: the list is shown by a purge, and can be forgotten
+        with suppress(GitlobError):
+            session.delete(needs_list.files_of(former))
+    needs_list.note_sent(repo, location, name, edition)
+    needs_list.note(repo, remote, shas, tips)
+    return name
+
+
+def _is_anothers(session: Session, repo: Repo, location: Location, name: str) -> bool:
+    """Whether another clone wrote the list that is there under our name: a machine made from the same image as ours has
+    all that tells us apart from a copy. Asked only where such a one shows: under another host's name, or at another path."""
+    if needs_list.place_noted(repo, location, name) == clone.place_of(repo):
+        return False
+    try:
+        content = session.fetch_aside(LISTS, name).get(name)
+    except NotAStore:
+        return False
+    edition = needs_list.edition_in(content) if content is not None else None
+    return content is not None and not needs_list.is_own_edition(repo, location, name, edition)
+
+
+def replaced(session: Session, repo: Repo, location: Location) -> set[str]:
+    """The names of the lists at the remote that publish would take away: this clone's older ones. Raises as publish."""
+    name = clone.own_name(repo)
+    former = needs_list.former_name(repo, location)
+    return {
+        *([name] if name and not _is_anothers(session, repo, location, name) else []),
+        *([former] if former else []),
+    }

@@ -1,0 +1,10 @@
+"""What is ours in a store beside git-lob's content: names that no folder of the content can have."""
+
+ASIDE = "gitlob"
+"""The folder at a store's root that holds all of it."""
+IDENTITY = "identity"
+"""The file below ASIDE that says which store it is."""
+LISTS = "lists"
+"""The folder below ASIDE with a list from each clone of what it needs."""
+TRASH = "trash"
+"""The folder below ASIDE with what a purge of a remote store moved away: a folder for each run."""
