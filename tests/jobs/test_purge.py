@@ -1193,7 +1193,7 @@ def test_nothing_goes_where_the_lists_are_in_doubt(repo: Work, tmp_path: Path, h
     else:
         at.unlink()
     if how == "no folder":
-        at.parent.rmdir()
+        shutil.rmtree(at.parent)
     if how == "unreadable":
         at.mkdir()
     assert re.search("is damaged|no clone says|Is a directory", unharmed(repo, *args, code=1))
