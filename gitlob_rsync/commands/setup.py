@@ -12,6 +12,7 @@ from gitlob_rsync.jobs import hooks, setup, track
 from gitlob_rsync.jobs.hooks import Step
 from gitlob_rsync.location import Location, Remote
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.transport.base import NotAStore
 
 PROGRAM = "gitlob-setup"
 DESCRIPTION = """\
@@ -176,7 +177,7 @@ def _uninstall(repo: Repo | None) -> list[Step]:
 
 def check(repo: Repo, word: str | None, meter: Meter) -> int:
     """Look at everything that has to be in place; a line each. Returns the exit code of the worst."""
-    from gitlob_rsync.transport import rsync
+    from gitlob_rsync.transport import choose
 
     worst = ExitCode.DONE
 
@@ -189,7 +190,7 @@ def check(repo: Repo, word: str | None, meter: Meter) -> int:
             worst = max(worst, ExitCode(error.exit_code))
 
     look("git", setup.git_version)
-    look("rsync", lambda: ".".join(map(str, rsync.local_version())))
+    look("rsync", choose.rsync_version)
     look("filter", lambda: setup.Filter(repo).check(config.Settings.load(repo).has_filter))
     look("hook", lambda: hooks.report(repo, "pre-push"))
     look("remote", lambda: _remote(repo, word))
@@ -200,7 +201,6 @@ def _remote(repo: Repo, word: str | None) -> str:
     from gitlob_rsync.jobs.connection import Connection
     from gitlob_rsync.jobs.context import Context
     from gitlob_rsync.store.local import Stores
-    from gitlob_rsync.transport.rsync import NotAStore
 
     settings = config.Settings.load(repo)
     remote = settings.remote(word)

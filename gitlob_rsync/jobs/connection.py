@@ -17,7 +17,8 @@ from gitlob_rsync.store.aside import IDENTITY
 from gitlob_rsync.store.layout import CHUNK, EMPTY, META, NAME, Meta, file_name, name
 from gitlob_rsync.store.staging import PARTIAL
 from gitlob_rsync.store.store import read_meta
-from gitlob_rsync.transport.rsync import NotAStore, Options, Session
+from gitlob_rsync.transport.base import NotAStore, Options, Transport
+from gitlob_rsync.transport.choose import connect
 
 
 class Connection:
@@ -46,17 +47,17 @@ class Connection:
             self._line.close()
 
     @cached_property
-    def _line(self) -> Session:
+    def _line(self) -> Transport:
         """The connection, to whatever is there."""
         own = self.settings
         options = Options(
             own.timeout, clone.client_name(self.repo), own.bwlimit, own.fsync, own.ssh_command, own.retries,
             own.rsync_path(self.remote), own.askpass,
         )  # fmt: skip
-        return Session(self.remote.location, options, self.meter)
+        return connect(self.remote.location, options, self.meter)
 
     @property
-    def session(self) -> Session:
+    def session(self) -> Transport:
         """The connection to the remote store, once it turned out to be the right one. Raises as identify."""
         self.identify()
         return self._line
@@ -191,12 +192,21 @@ class Connection:
         """See whether this account may write to the store. Returns what is said where nothing may be deleted there: only a
         purge does that. Raises GitlobError, as the write failed, where it may not write."""
         try:
-            return self.session.probe()
+            return self._probe()
         except GitlobError as error:
             account = self.remote.location.account
             failed = GitlobError(f"{self.remote}: {account} may not write there: {error}", error.hint)
             failed.exit_code = error.exit_code
             raise failed from None
+
+    def _probe(self) -> GitlobError | None:
+        name = f"probe-{clone.client_name(self.repo)}"
+        self.session.publish({name: b""})
+        try:
+            self.session.delete([name])
+        except GitlobError as error:
+            return error
+        return None
 
     def listing(self, *, new: bool = False) -> Mapping[str, int]:
         """Every file of the remote store that has a binary's name, with its size in bytes, as it was when first asked for.

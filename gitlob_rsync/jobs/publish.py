@@ -14,7 +14,7 @@ from gitlob_rsync.state import clone, needs_list
 from gitlob_rsync.store import locks
 from gitlob_rsync.store.aside import LISTS
 from gitlob_rsync.store.store import Store
-from gitlob_rsync.transport.rsync import NotAStore, Session
+from gitlob_rsync.transport.base import NotAStore, Transport
 
 
 def turn(store: Store, what: str, wait: float) -> AbstractContextManager[None]:
@@ -28,7 +28,7 @@ def needs(repo: Repo) -> set[Sha]:
     return {*references.needed_by(repo, Committed()), *references.outside_commits(repo)}
 
 
-def publish(session: Session, repo: Repo, remote: Remote, shas: Collection[Sha], tips: Collection[str]) -> str:
+def publish(session: Transport, repo: Repo, remote: Remote, shas: Collection[Sha], tips: Collection[str]) -> str:
     """Put this clone's list at the remote instead of its older one, and note it here, with the commits whose history it
     covers; returns its name. To be done in a turn. Raises RemoteError, and GitlobError where it cannot be written."""
     location, place = remote.location, clone.place_of(repo)
@@ -49,20 +49,20 @@ def publish(session: Session, repo: Repo, remote: Remote, shas: Collection[Sha],
     return name
 
 
-def _is_anothers(session: Session, repo: Repo, location: Location, name: str) -> bool:
+def _is_anothers(session: Transport, repo: Repo, location: Location, name: str) -> bool:
     """Whether another clone wrote the list that is there under our name: a machine made from the same image as ours has
     all that tells us apart from a copy. Asked only where such a one shows: under another host's name, or at another path."""
     if needs_list.place_noted(repo, location, name) == clone.place_of(repo):
         return False
     try:
-        content = session.fetch_aside(LISTS, name).get(name)
+        content = session.read_aside(LISTS, name).get(name)
     except NotAStore:
         return False
     edition = needs_list.edition_in(content) if content is not None else None
     return content is not None and not needs_list.is_own_edition(repo, location, name, edition)
 
 
-def replaced(session: Session, repo: Repo, location: Location) -> set[str]:
+def replaced(session: Transport, repo: Repo, location: Location) -> set[str]:
     """The names of the lists at the remote that publish would take away: this clone's older ones. Raises as publish."""
     name = clone.own_name(repo)
     former = needs_list.former_name(repo, location)

@@ -30,7 +30,7 @@ from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.state import clone, needs_list, pushed
 from gitlob_rsync.store.aside import ASIDE, LISTS, TRASH
 from gitlob_rsync.store.layout import META, NAME
-from gitlob_rsync.transport.rsync import Item, Session, is_partial
+from gitlob_rsync.transport.base import Item, Transport
 
 _LEAST_LEFT_OVER = 24 * 3600
 """Seconds after which nobody can be writing a file any more that has not got its name."""
@@ -79,7 +79,7 @@ def purge_remote(
         raise GitlobError(f"{repo.common_dir} is a shallow clone: what it needs is not known", "git fetch --unshallow")
     with Connection(context, remote) as connection:
         session = connection.session
-        written = {item.name: item.changed for item in session.aside(LISTS)}
+        written = {item.name: item.changed for item in session.listing_aside(LISTS)}
         before = _lists(session)
         own = clone.own_name(repo)
         _check_lists(before, remote, forget, own)
@@ -96,7 +96,7 @@ def purge_remote(
                 own, now, count = _publish_own(repo, session, remote)
         stamp = _stamp(now)
         if forget is not None and not dry_run:
-            session.discard([f"{ASIDE}/{file}" for file in needs_list.files_of(forget)], f"{TRASH}/{stamp}")
+            session.move_aside([f"{ASIDE}/{file}" for file in needs_list.files_of(forget)], f"{TRASH}/{stamp}")
 
         def needed() -> set[Sha]:
             return needs | _named(_lists(session), forget, *replaced)
@@ -128,14 +128,14 @@ def _clone(name: str, content: bytes, age: float, forget: str | None) -> Clone:
     return Clone(name, needs_list.place_in(content) or "?", count, max(0.0, age), forgotten=forgotten)
 
 
-def _publish_own(repo: Repo, session: Session, remote: Remote) -> tuple[str, float, int]:
+def _publish_own(repo: Repo, session: Transport, remote: Remote) -> tuple[str, float, int]:
     """Write this clone's list anew; returns its name, the remote's time, and how many binaries it names."""
     tips = tips_of(repo, Committed())
     needed = publish.needs(repo)
     # commits that are on record as pushed, but that no ref leads to any more, may lose their binaries now
     pushed.forget(repo, remote.location)
     own = publish.publish(session, repo, remote, needed, tips)
-    written = [item for item in session.aside(LISTS) if item.name == own]
+    written = [item for item in session.listing_aside(LISTS) if item.name == own]
     if not written:
         raise GitlobError(
             f"{remote}: the list that was just written there is not there", "see whether the disk is full"
@@ -143,7 +143,7 @@ def _publish_own(repo: Repo, session: Session, remote: Remote) -> tuple[str, flo
     return own, written[0].changed, len(needed)
 
 
-def set_aside(session: Session, going: Collection[Sha], needed: Callable[[], set[Sha]], grace: float) -> RemotePurge:
+def set_aside(session: Transport, going: Collection[Sha], needed: Callable[[], set[Sha]], grace: float) -> RemotePurge:
     """Of a store on this machine that others use too, move aside binaries that this repository does not need, and clean
     up the trash as a purge of a remote store does."""
     now = time.time()
@@ -156,7 +156,7 @@ def _stamp(now: float) -> str:
 
 
 def _clean(
-    session: Session, needed: Callable[[], set[Sha]], grace: float, now: float, stamp: str, dry_run: bool,
+    session: Transport, needed: Callable[[], set[Sha]], grace: float, now: float, stamp: str, dry_run: bool,
     only: Collection[Sha] | None = None,
 ) -> RemotePurge:  # fmt: skip
     """Move aside, bring back and empty; `needed` reads the lists anew; `only`: what may go."""
@@ -212,7 +212,7 @@ def _clean(
     )
 
 
-def _discard(session: Session, going: Mapping[Sha, list[Item]], unnamed: set[str], trash: str) -> set[str]:
+def _discard(session: Transport, going: Mapping[Sha, list[Item]], unnamed: set[str], trash: str) -> set[str]:
     """Move binaries into the trash, their metas first, so that what is left of a run that was killed is not taken for
     whole, and with the rest what is `unnamed`; returns the names of what is in the store still. Raises GitlobError where
     something could not be moved."""
@@ -221,9 +221,7 @@ def _discard(session: Session, going: Mapping[Sha, list[Item]], unnamed: set[str
     metas = {name for name in names if name.endswith(META)}
     for some in (metas, (names - metas) | unnamed):
         if some:
-            session.discard(some, trash)
-    if folders := {os.path.dirname(name) for name in unnamed if is_partial(name)}:
-        session.delete_empty(folders)
+            session.move_aside(some, trash)
     there = {item.name: item for item in session.listing()}
     # one that differs was pushed again meanwhile: it is new, and stays
     if left := {name for name in names if name in there and there[name] == before[name]}:
@@ -232,7 +230,7 @@ def _discard(session: Session, going: Mapping[Sha, list[Item]], unnamed: set[str
 
 
 def _restore(
-    session: Session, trash: Mapping[str, Mapping[str, Item]], needed: Collection[Sha], there: Collection[str],
+    session: Transport, trash: Mapping[str, Mapping[str, Item]], needed: Collection[Sha], there: Collection[str],
     *, dry_run: bool = False,
 ) -> dict[Sha, int]:  # fmt: skip
     """Move what is needed back from the trash, but for files that are `there` again. Returns what came back."""
@@ -252,9 +250,9 @@ def _restore(
     return _sizes(_by_binary(item for items in back.values() for item in items.values()))
 
 
-def _lists(session: Session) -> dict[str, bytes]:
+def _lists(session: Transport) -> dict[str, bytes]:
     """The lists that there are, by name."""
-    found = session.fetch_aside(LISTS)
+    found = session.read_aside(LISTS)
     return {name: content for name, content in found.items() if clone.NAME.match(name)}
 
 
@@ -263,10 +261,10 @@ def _named(lists: Mapping[str, bytes], *without: str | None) -> set[Sha]:
     return set().union(*(needs_list.decode(lists[name], name) for name in lists if name not in without))
 
 
-def _trash(session: Session) -> dict[str, dict[str, Item]]:
+def _trash(session: Transport) -> dict[str, dict[str, Item]]:
     """What lies in the trash: the stamp of when -> a file's name in the store -> the file."""
     found: dict[str, dict[str, Item]] = {}
-    for item in session.aside(TRASH):
+    for item in session.listing_aside(TRASH):
         if named := _TRASHED.match(item.name):
             found.setdefault(named[1], {})[named[2]] = Item(named[2], item.size, item.stamp)
     return found

@@ -10,10 +10,3 @@ What the flags (flags.py) are for was found out by experiment, with versions fro
 - --size-only mends a file of a wrong size and leaves one of the right size alone (sizes are checked here);
 - --no-perms --chmod=ugo=rwX lets the umask of the receiving side rule; --fsync has what a push reports survive a crash.
 """
-
-from gitlob_rsync.transport.rsync.flags import is_partial, local_version
-from gitlob_rsync.transport.rsync.meaning import NotAStore
-from gitlob_rsync.transport.rsync.reports import Item
-from gitlob_rsync.transport.rsync.session import Options, Session
-
-__all__ = ["Item", "NotAStore", "Options", "Session", "is_partial", "local_version"]

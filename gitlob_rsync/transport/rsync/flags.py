@@ -9,6 +9,7 @@ from gitlob_rsync.errors import UsageError
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.store.aside import ASIDE
 from gitlob_rsync.store.layout import CHUNK
+from gitlob_rsync.transport.base import is_shared
 from gitlob_rsync.transport.rsync.reports import FORMAT
 from gitlob_rsync.transport.rsync.ssh import CONNECT_SECONDS
 
@@ -70,11 +71,6 @@ _PARTIAL = ".rsync-partial-"
 _FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-h", FORMAT)
 _PLAIN = ("--no-perms", "--chmod=ugo=rwX")
 """The umask of the receiving side rules."""
-
-
-def is_shared(root: int | None) -> bool:
-    """Whether permissions of a store's root say that all accounts of its group may write to the store."""
-    return root is not None and root & 0o2020 == 0o2020
 
 
 def permissions(root: int | None) -> tuple[str, ...]:

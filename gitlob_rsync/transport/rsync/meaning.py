@@ -6,6 +6,7 @@ import re
 
 from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError
 from gitlob_rsync.location import Kind, Location
+from gitlob_rsync.transport.base import BrokenOff, Busy, NotAStore
 from gitlob_rsync.transport.rsync.run import Ended
 from gitlob_rsync.transport.rsync.words import Words, errno_of, tells
 
@@ -19,18 +20,6 @@ _OPENS = re.compile(r"rsync: .*(?:change_dir|cannot stat destination|opendir |\b
 """What rsync says that cannot enter the folder of a store."""
 _ENDS_IT = re.compile(r"rsync: .*(?:write failed on |change_dir#\d|cannot stat destination)")
 """Failures that end an rsync at once: where the far one has them, it is not the line that is broken."""
-
-
-class NotAStore(UsageError):
-    """There is no such folder at the remote."""
-
-
-class BrokenOff(RemoteError):
-    """The remote cannot be reached, or was and is not any more: the same again may go well."""
-
-
-class Busy(BrokenOff):
-    """The remote answers that it has too much to do just now."""
 
 
 def no_room(ended: Ended) -> bool:

@@ -1,7 +1,5 @@
 """What rsync reports while it runs: files, and how many bytes were moved."""
 
-import calendar
-import math
 import re
 import select
 import time
@@ -10,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.transport.base import Item
 
 FORMAT = "--out-format=%i|%l|%M|%B|%n"
 """What happened, size in bytes, time of the last change, permissions, name."""
@@ -18,24 +17,6 @@ _FOLDER = re.compile(rb"cd[^|]{9}\|\d+\|[^|]*\|([-r][-w][-xsS][-r][-w][-xsS][-r]
 _TOTAL = re.compile(rb" *(\d{1,19}) +\d+%")
 _LOOK = 0.5
 """Seconds of silence after which to see whether rsync is still there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A file that rsync tells of: `size` in bytes, `stamp` as rsync prints a time."""
-
-    name: str
-    size: int
-    stamp: str
-
-    @property
-    def changed(self) -> float:
-        """When it was changed last, in seconds since 1970 by the clock of its machine. What cannot be a time is later than
-        all: nothing is deleted for its age then."""
-        try:
-            return calendar.timegm(time.strptime(self.stamp, "%Y/%m/%d-%H:%M:%S"))
-        except ValueError:
-            return math.inf
 
 
 @dataclass(slots=True)

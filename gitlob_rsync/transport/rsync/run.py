@@ -13,7 +13,8 @@ from typing import IO, Any
 
 from gitlob_rsync import process
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.transport.rsync.reports import Heard, Item, Patience, listen
+from gitlob_rsync.transport.base import Item
+from gitlob_rsync.transport.rsync.reports import Heard, Patience, listen
 
 _NO_FOLDER = re.compile(
     rb'(change_dir|link_stat) "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}(/[0-9a-f]{40}_(meta|\d+))?"( \(in .*\))? failed: '

@@ -1,0 +1,193 @@
+"""rsync as a transport: the content of a store, and what is ours beside it."""
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from gitlob_rsync.errors import writing
+from gitlob_rsync.location import Kind
+from gitlob_rsync.store.aside import ASIDE
+from gitlob_rsync.store.store import open_plain
+from gitlob_rsync.transport.base import Item, Root, is_shared
+from gitlob_rsync.transport.rsync import flags
+from gitlob_rsync.transport.rsync.content import Content
+from gitlob_rsync.transport.rsync.meaning import (
+    lacks_modes_alone,
+    no_room,
+)
+from gitlob_rsync.transport.rsync.run import Ended
+
+
+class RsyncTransport(Content):
+    """See Transport (base.py) for what is promised."""
+
+    # Beside the store's content: which store it is, lists of what clones need, and the trash
+
+    def look(self, *files: str) -> Root:
+        """Look at the store's root, and read small `files` below ASIDE. What is sent later gets permissions by those of the
+        root. Raises NotAStore where there is no such folder."""
+        if self.location.kind is Kind.PATH and (root := _root_here(self.location.path, files)):
+            self._mode = root.mode
+            return root
+        into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "root")
+        # one folder is soon listed: who sends nothing but signs of life is given up
+        ended = self._run(lambda: flags.root_args(files), self._root(), into + "/", (), steady=True)
+        if not _was_listed(ended):
+            raise self._failure(ended, into)
+        self._mode = ended.folders.get(".")
+        found = {file: Path(into, ASIDE, file) for file in files}
+        return Root(self._mode, {file: at.read_bytes() for file, at in found.items() if at.is_file()})
+
+    def has_content(self) -> bool:
+        """Whether the store's root has what only a store has: a binary, or a list of what a clone needs."""
+        into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "content")
+        ended = self._run(flags.content_args, self._root(), into + "/", (), steady=True)
+        if not _was_listed(ended):
+            raise self._failure(ended, into)
+        return any(name not in (".", ASIDE) for name in ended.folders)
+
+    def make_shared_root(self) -> None:
+        """Make the store's root, or change it, for all accounts of its group. Raises as send."""
+        source = tempfile.mkdtemp(dir=self._scratch)
+
+        def run_once() -> Ended:
+            return self._run(
+                lambda: flags.shared_root_args(self._version, self._lacking), source + "/", self._root(), ()
+            )
+
+        ended = run_once()
+        if ended.code == 11 and "No such file" in ended.stderr:
+            self._make_root(self.location.path.rstrip("/"))
+            ended = run_once()
+        if ended.code:
+            raise self._failure(ended)
+
+    def publish(self, files: Mapping[str, bytes], *, anew: bool = True) -> None:
+        """Put small files below ASIDE at the remote, one after the other in the order of their names; `anew`: instead of
+        those that are there in the same size."""
+        top = tempfile.mkdtemp(dir=self._scratch)
+        with writing(self._scratch):
+            for file, content in files.items():
+                at = Path(top, ASIDE, file)
+                at.parent.mkdir(parents=True, exist_ok=True)
+                at.write_bytes(content)
+        self.send(sorted(f"{ASIDE}/{file}" for file in files), top, anew=anew)
+
+    def listing_aside(self, folder: str) -> list[Item]:
+        """The files of a folder below ASIDE at the remote, by their names in it; none where there is no such folder."""
+        args = flags.aside_args(folder)
+        prefix = f"{ASIDE}/{folder}/"
+        found = self._list(lambda: ["--dry-run", *args])
+        return [replace(item, name=item.name.removeprefix(prefix)) for item in found if item.name.startswith(prefix)]
+
+    def read_aside(self, folder: str, file: str = "**") -> dict[str, bytes]:
+        """The same with their contents, or one of them: for small files."""
+        into = tempfile.mkdtemp(dir=self._scratch)
+        ended = self._run(lambda: flags.aside_args(folder, file), self._root(), into + "/", (), steady=True)
+        if ended.code not in (0, 24):
+            raise self._failure(ended)
+        top = Path(into, ASIDE, folder)
+        return {at.name: at.read_bytes() for at in sorted(top.iterdir()) if at.is_file()} if top.is_dir() else {}
+
+    def move_aside(self, names: Collection[str], folder: str) -> None:
+        into = f"{ASIDE}/{folder}"
+        self._check_folders([*names, f"{into}/."])
+        if is_shared(self._mode):
+            self._make_folders(into)  # which rsync would make for the one account that it is now
+        self._move(names, self._root(), into)
+        if left := {os.path.dirname(name) for name in names if flags.is_partial(name)}:
+            self._delete_empty(left)
+
+    def _make_folders(self, path: str) -> None:
+        """Make folders below the store's root, with permissions by those of the root. Raises as send."""
+        source = tempfile.mkdtemp(dir=self._scratch)
+        os.makedirs(os.path.join(source, path))
+        ended = self._run(lambda: ["--recursive", *flags.permissions(self._mode)], source + "/", self._root(), ())
+        if ended.code and not lacks_modes_alone(ended):
+            raise self._failure(ended)
+
+    def bring_back(self, names: Collection[str], folder: str) -> None:
+        """Move files from a folder below ASIDE at the remote into the store there. Raises as send."""
+        self._check_folders([*names, f"{ASIDE}/{folder}/."])
+        source = f"{ASIDE}/{folder}/"
+        _, _, in_module = self.location.path.partition("/")
+        if self.location.kind is not Kind.DAEMON:
+            self._move(names, self._root(source), "/".join([".."] * source.count("/")))
+        elif in_module:
+            self._move(names, self._root(source), f"/{in_module}")
+        else:
+            # no daemon of version 3.5.0, and no one with chroot, moves anything to the root of a module itself
+            for first in sorted({name.partition("/")[0] for name in names}):
+                below = [name.removeprefix(f"{first}/") for name in names if name.startswith(f"{first}/")]
+                self._move(below, self._root(f"{source}{first}/"), f"/{first}")
+
+    def _move(self, names: Collection[str], target: str, into: str) -> None:
+        """Have rsync delete files at the remote, with backups elsewhere: it renames."""
+        self._delete(names, target, lambda: flags.move_args(into))
+
+    def delete(self, names: Collection[str], folder: str = "") -> None:
+        """Delete files of a folder below ASIDE at the remote, by their names in it. Raises as send."""
+        below = f"{ASIDE}/{folder}/" if folder else f"{ASIDE}/"
+        self._check_folders([below + file for file in names])
+        self._delete(names, self._root(below), flags.delete_args)
+
+    def _delete_empty(self, folders: Collection[str]) -> None:
+        """Delete folders at the remote, but those in which something is. Raises as send."""
+        self._check_folders([f"{folder}/." for folder in folders])
+        self._delete(folders, self._root(), flags.delete_args)
+
+    def _delete(self, names: Collection[str], target: str, args: Callable[[], list[str]]) -> None:
+        """Delete files that the source does not have: folders of ours without a file. A receiver of version 3.1.3 wants the
+        folders of all names there; 3.2.7 with Debian's patches, or 3.4.3, takes no missing file behind a folder, and says
+        so before it does anything."""
+        for folders in (sorted({os.path.dirname(file) for file in names}), []):
+            source = tempfile.mkdtemp(dir=self._scratch)
+            for folder in folders:
+                Path(source, folder).mkdir(parents=True, exist_ok=True)
+            ended = self._run(args, f"{source}/", target, sorted(names), umask=self._remote_umask())
+            if ended.code != 2 or "invalid file mode" not in ended.stderr:
+                break
+        if ended.code not in (0, 24):
+            raise self._failure(ended)
+
+    def empty(self, folder: str, names: Collection[str]) -> None:
+        """Delete these files of a folder below ASIDE at the remote, and the folder, if nothing else came into it."""
+        self.delete(names, folder)
+        source = tempfile.mkdtemp(dir=self._scratch)
+        above, _, last = f"{ASIDE}/{folder}".rpartition("/")
+        ended = self._run(lambda: flags.empty_args(last), source + "/", self._root(f"{above}/"), ())
+        if ended.code:
+            raise self._failure(ended)
+
+
+def _was_listed(ended: Ended) -> bool:
+    """Whether the root of a store was read, though some of what is in it may not be for us."""
+    return ended.code in (0, 24) or (ended.code == 23 and "." in ended.folders and not no_room(ended))
+
+
+def _root_here(path: str, files: Iterable[str]) -> Root | None:
+    """The root of a store on a disk of ours, read without an rsync, which takes longer than a small push; None where that
+    fails, and rsync says why. No link in the place of ours leads anywhere."""
+    aside = os.path.join(path, ASIDE)
+    try:
+        mode = os.stat(os.path.join(path, "")).st_mode
+        read = {file: _read_plain(aside, file) for file in files}
+    except OSError:
+        return None
+    return Root(stat.S_IMODE(mode), {file: content for file, content in read.items() if content is not None})
+
+
+def _read_plain(folder: str, file: str) -> bytes | None:
+    """The content of a small file below a folder, without following a link; None where there is no such file."""
+    above = [folder]
+    for part in file.split("/")[:-1]:
+        above.append(os.path.join(above[-1], part))
+    found = open_plain(os.path.join(folder, file)) if not any(map(os.path.islink, above)) else None
+    if found is None:
+        return None
+    with open(found, "rb") as opened:
+        content = opened.read(flags.MOST_READ + 1)
+    return content if len(content) <= flags.MOST_READ else None
