@@ -3,6 +3,8 @@
 import math
 import re
 
+from gitlob_rsync.wording import counted
+
 DAY = 86400
 """Seconds."""
 
@@ -33,4 +35,4 @@ def parse(text: str) -> float:
 def text(seconds: float) -> str:
     """How old something is, for people: in hours, or in days from two on."""
     number, unit = (int(seconds // DAY), "day") if seconds >= 2 * DAY else (int(seconds // 3600), "hour")
-    return f"{number} {unit}{'' if number == 1 else 's'}"
+    return counted(number, unit)

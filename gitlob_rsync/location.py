@@ -12,7 +12,7 @@ from enum import Enum
 
 from gitlob_rsync.errors import UsageError
 
-FORMS = "PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST/MODULE/PATH or HOST::MODULE/PATH"
+FORMS = "PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST:PORT/MODULE/PATH or HOST::MODULE/PATH"
 
 IDENTITY = re.compile(r"[0-9a-f]{32}")
 """What tells one store from others, as `gitlob-setup --check` shows it."""

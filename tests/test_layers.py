@@ -18,7 +18,7 @@ ROOMS = (
     ("store",),
     ("git",),
     ("process", "location", "progress"),
-    ("errors", "age", "placeholder"),
+    ("errors", "age", "placeholder", "wording"),
 )
 """From the top. What is in a room imports from its own room, and from those below."""
 

@@ -5,12 +5,11 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, NoReturn
 
 from gitlob_rsync import __version__, age
 from gitlob_rsync.errors import ExitCode, GitlobError, Interrupted, line_of, printable, signal_of, writing
-from gitlob_rsync.placeholder import Sha
 
 EXIT_CODES = """\
 exit codes:
@@ -169,16 +168,6 @@ def _fail(program: str, line: str, code: int) -> int:
 def _give_up(stream: IO[str]) -> None:
     """Nothing more can be printed to a stream, also not at exit, which would end with a code of Python's own."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def text(path: bytes) -> str:
-    """A path as JSON can hold it; bytes that are no UTF-8 come as U+DC80 to U+DCFF (Python's surrogateescape)."""
-    return path.decode(errors="surrogateescape")
-
-
-def listed(binaries: Mapping[Sha, Iterable[bytes]]) -> list[dict[str, object]]:
-    """Binaries with the paths that need them, for JSON."""
-    return [{"sha": sha, "paths": [text(path) for path in paths]} for sha, paths in binaries.items()]
 
 
 def _log_crash() -> str:

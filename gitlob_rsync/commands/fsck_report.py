@@ -1,14 +1,12 @@
 """What gitlob-fsck prints: a line for each thing that is wrong, and a summary line or the JSON object."""
 
 import argparse
-import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gitlob_rsync.commands.common import text
+from gitlob_rsync.commands.as_json import print_json, text
 from gitlob_rsync.commands.sync_report import some
 from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git.paths import quote
@@ -18,6 +16,7 @@ from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
 from gitlob_rsync.selection.usage import Need
+from gitlob_rsync.wording import counted
 
 _MOST_LINES = 10
 """Files shown that are merely out of place; -v and --json have all."""
@@ -53,8 +52,7 @@ def tell(result: Result, meter: Meter) -> None:
     """The result: JSON on stdout, or a summary on stderr; what is wrong on stderr in any case."""
     report = result.report
     if result.given.json:
-        json.dump(as_json(result), sys.stdout)
-        print()
+        print_json(as_json(result))
     for finding in report.findings:
         meter.warn(printable(_line(finding, result)))
     for path, why in report.unchecked.items():
@@ -117,7 +115,7 @@ def summary(result: Result) -> str:
     wrong = [f"{result.count(state)} {state}" for state in State if result.count(state)]
     if report.unchecked:
         wrong.append(f"{len(report.unchecked)} not checked")
-    parts = [f"checked {_binaries(report.checked)} ({size}): {', '.join(wrong) or 'nothing is wrong'}"]
+    parts = [f"checked {counted(report.checked, 'binary')} ({size}): {', '.join(wrong) or 'nothing is wrong'}"]
     if result.quarantine:
         parts.append(f"set aside in {result.quarantine}")
     if given.repair:
@@ -125,9 +123,7 @@ def summary(result: Result) -> str:
     elif report.remaining:
         parts.append("gitlob-fsck --repair brings again what is needed")
     out_of_place = [f"{len(report.misplaced)} misplaced"] if report.misplaced else []
-    out_of_place += [
-        f"{n} foreign {kind}{'' if n == 1 else 's'}" for kind, n in Counter(report.foreign.values()).items()
-    ]
+    out_of_place += [counted(n, f"foreign {kind}") for kind, n in Counter(report.foreign.values()).items()]
     if out_of_place:
         parts.append(", ".join(out_of_place))
     if result.comparison:
@@ -153,13 +149,9 @@ def _compared(comparison: Comparison, remote: Remote | None) -> str:
     short = [f"lacks {len(comparison.lacking)}"] if comparison.lacking else []
     short += [f"has {len(comparison.wrong_sized)} in a wrong size"] if comparison.wrong_sized else []
     if not short:
-        return f"{remote} has all {_binaries(comparison.needed)} that commits need"
+        return f"{remote} has all {counted(comparison.needed, 'binary')} that commits need"
     hint = "gitlob-sync --push --recheck sends what is here"
-    return f"{remote} {' and '.join(short)} of {_binaries(comparison.needed)} that commits need ({hint})"
-
-
-def _binaries(count: int) -> str:
-    return f"{count} binary" if count == 1 else f"{count} binaries"
+    return f"{remote} {' and '.join(short)} of {counted(comparison.needed, 'binary')} that commits need ({hint})"
 
 
 def as_json(result: Result) -> dict[str, object]:

@@ -1,20 +1,20 @@
 """What gitlob-purge prints: each binary and why it goes or stays, or how many of each reason."""
 
 import argparse
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
 from gitlob_rsync import age
-from gitlob_rsync.commands.common import text
+from gitlob_rsync.commands.as_json import print_json, text
 from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git.paths import quote
 from gitlob_rsync.jobs.purge import Reason, Verdict
 from gitlob_rsync.jobs.purge_remote import Clone, RemotePurge
+from gitlob_rsync.jobs.trash import Cleaned
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
+from gitlob_rsync.wording import counted
 
 
 def print_verdicts(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Namespace, meter: Meter) -> int:
@@ -24,8 +24,7 @@ def print_verdicts(verdicts: Sequence[Verdict], remote: Remote | None, given: ar
     for verdict in lacking:
         meter.warn(f"kept, missing at {remote}: {verdict.sha} {_path(verdict)}")
     if given.json:
-        json.dump(_as_json(verdicts), sys.stdout)
-        print()
+        print_json(_as_json(verdicts))
     elif (given.dry_run or given.verbose) and not given.quiet:
         for verdict in verdicts:
             goes = ("would go" if given.dry_run else "gone") if verdict.reason.goes else "kept"
@@ -90,22 +89,21 @@ _WORDS = {
 
 def print_remote(done: RemotePurge, remote: Remote, given: argparse.Namespace, meter: Meter) -> None:
     """What became of a remote store."""
-    groups = {one.name: getattr(done, one.name) for one in fields(RemotePurge) if one.name != "clones"}
-    counted = sum(not clone.forgotten for clone in done.clones)
+    groups = {one.name: getattr(done.cleaned, one.name) for one in fields(Cleaned)}
+    lists = sum(not clone.forgotten for clone in done.clones)
     if given.json:
         said = {
             key: {"count": len(group), "bytes": sum(group.values()), "binaries": sorted(group)}
             for key, group in groups.items()
         }
         clones = [{**asdict(clone), "age": round(clone.age)} for clone in done.clones]
-        json.dump({"lists": counted, "clones": clones, **said}, sys.stdout)
-        print()
+        print_json({"lists": lists, "clones": clones, **said})
         return
     if (given.dry_run or given.verbose) and not given.quiet:
         for key, group in groups.items():
             for sha in sorted(group):
                 print(f"{_words(key, given.dry_run)}: {sha} {group[sha]}")
-    meter.say(f"{remote}: {counted} {'list says' if counted == 1 else 'lists say'} what clones need")
+    meter.say(f"{remote}: {counted(lists, 'list')} {'says' if lists == 1 else 'say'} what clones need")
     for clone in done.clones:
         meter.say(f"  {_clone_line(clone, given.dry_run)}")
     for key, group in groups.items():
@@ -122,7 +120,7 @@ def _clone_line(clone: Clone, dry_run: bool) -> str:
     if clone.forgotten:
         count = "would be forgotten" if dry_run else "forgotten"
     else:
-        count = f"{clone.count} {'binary' if clone.count == 1 else 'binaries'}"
+        count = f"{counted(clone.count, 'binary')}"
     return printable(f"{clone.name or 'a new list'} {clone.place}: {count}; {what}")
 
 

@@ -8,9 +8,9 @@ from gitlob_rsync import config, progress
 from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.git.repo import Repo, check_version
-from gitlob_rsync.jobs import hooks, setup, track
+from gitlob_rsync.jobs import hook_files, hooks, hooks_report, setup, track
 from gitlob_rsync.jobs.hooks import Step
-from gitlob_rsync.location import Location, Remote
+from gitlob_rsync.location import FORMS, Location, Remote
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.transport.base import NotAStore
 
@@ -18,8 +18,8 @@ PROGRAM = "gitlob-setup"
 DESCRIPTION = """\
 Configure the filter in this repository and, with REMOTE and LOCATION, the store of a remote.
 """
-EPILOG = """\
-LOCATION is PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST:PORT/MODULE/PATH or HOST::MODULE/PATH
+EPILOG = f"""\
+LOCATION is {FORMS}
 
 examples:
   gitlob-setup origin nas:/srv/binaries --track '*.png' '*.psd' --hooks
@@ -69,7 +69,8 @@ def make_parser() -> Parser:
     return parser
 
 
-def run(argv: Sequence[str]) -> int:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options, checked against one another. Exits with a message for wrong usage, as argparse does."""
     parser = make_parser()
     given = parser.parse_args(argv)
     store = given.create or given.adopt or given.shared
@@ -85,6 +86,11 @@ def run(argv: Sequence[str]) -> int:
         parser.error("--uninstall goes with --global at most")
     if given.for_user and (given.remote or given.track or given.hooks):
         parser.error("--global configures the filter alone")
+    return given
+
+
+def run(argv: Sequence[str]) -> int:
+    given = parse(argv)
     meter = progress.make_meter(PROGRAM, "none", quiet=given.quiet, verbose=given.verbose)
     check_version()
     repo = None if given.for_user else Repo.discover()
@@ -135,7 +141,7 @@ def _install(repo: Repo | None, given: argparse.Namespace, meter: Meter, remarks
         remarks += [f"track: {remark}" for remark in plan.remarks]
     if repo and given.hooks:
         program = setup.program("gitlob-sync")
-        for name in hooks.SCRIPTS:
+        for name in hook_files.SCRIPTS:
             words, put = hooks.installation(repo, name, program)
             steps.append((f"hook: {words}", put))
     return steps
@@ -170,7 +176,7 @@ def _uninstall(repo: Repo | None) -> list[Step]:
 
     steps: list[Step] = [("filter: taken out of git's configuration", remove)]
     if repo:
-        found = [step for name in hooks.SCRIPTS for step in hooks.removals(repo, name)]
+        found = [step for name in hook_files.SCRIPTS for step in hooks.removals(repo, name)]
         steps += [(f"hook: {words}", take) for words, take in found]
     return steps
 
@@ -192,7 +198,7 @@ def check(repo: Repo, word: str | None, meter: Meter) -> int:
     look("git", setup.git_version)
     look("rsync", choose.rsync_version)
     look("filter", lambda: setup.Filter(repo).check(config.Settings.load(repo).has_filter))
-    look("hook", lambda: hooks.report(repo, "pre-push"))
+    look("hook", lambda: hooks_report.report(repo, "pre-push"))
     look("remote", lambda: _remote(repo, word))
     return worst
 

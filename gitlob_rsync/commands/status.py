@@ -1,12 +1,12 @@
 """gitlob-status: shows what a repository lacks, what would move, and what its stores hold."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from gitlob_rsync.commands.common import Parser, add_verbosity, guard, listed, text
+from gitlob_rsync.commands.as_json import listed, print_json, text
+from gitlob_rsync.commands.common import Parser, add_verbosity, guard
 from gitlob_rsync.errors import ExitCode
 from gitlob_rsync.git.paths import to_pathspecs
 
@@ -53,8 +53,7 @@ def run(argv: Sequence[str]) -> int:
     found = status.gather(context, to_pathspecs(given.pathspecs, ()))
     warn_shallow(context)
     if given.json:
-        json.dump(as_json(found, settings), sys.stdout)
-        print()
+        print_json(as_json(found, settings))
     elif not given.quiet:
         page = status_report.Page.of(sys.stdout)
         lines = status_report.render(found, settings, page, verbose=bool(given.verbose))

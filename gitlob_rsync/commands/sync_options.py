@@ -14,10 +14,10 @@ Move large binaries between this repository's store and a remote one by rsync, a
 
 Without --pull and --push: push what commits refer to, then pull the recent window.
 """
-EPILOG = """\
+EPILOG = f"""\
 AGE is 12h, 30d, 2w, 6mo, 1y, a bare number of days, or all.
 REMOTE is a git remote that has a store (by default the tracked one, origin, or the only one), or a location:
-  PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST:PORT/MODULE/PATH, HOST::MODULE/PATH
+  {location.FORMS}
 
 examples:
   gitlob-sync                       push, pull the recent window, fill in the working tree
@@ -95,44 +95,58 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
     """The options, checked against one another. Exits with a message for wrong usage, as argparse does."""
     parser = make_parser()
     given = parser.parse_args(split_window(argv))
+    selection = _selection(parser, given)
+    _check_modes(parser, given, selection)
+    given.push |= given.pre_push
+    work = Work(given.push or not (given.pull or given.checkout), given.pull or not given.push, selection)
+    _check_limits(parser, given, work)
+    return given, work
+
+
+def _selection(parser: Parser, given: argparse.Namespace) -> str | None:
+    """The one selection that was asked for, if any."""
     selections = [name for name in ("complete", "committed", "checkout") if getattr(given, name)]
     selections += ["window"] if given.window is not None else []
     if len(selections) > 1:
         parser.error(f"--{selections[0]} and --{selections[1]} exclude each other")
-    selection = selections[0] if selections else None
-    if given.pre_push:
-        others = ("pull", "list", "dry_run", "json", "ref", "include", "exclude", "recheck", "refetch")
-        if selection or any(getattr(given, name) for name in others):
-            parser.error("--pre-push is for git's hook, and goes with REMOTE alone")
-        given.push = True
-    if given.background and (given.list or given.dry_run or given.json or given.pre_push):
-        parser.error("--background tells nothing; --list, --dry-run and --json do not go with it")
-    if given.stop and any(value not in (None, False, [], 0, "auto") for name, value in vars(given).items()
-                          if name not in ("stop", "quiet", "verbose")):  # fmt: skip
-        parser.error("--stop goes with no other option")
     if given.window not in (None, CONFIGURED) and not age.is_age(given.window):
         parser.error(f"--window {given.window!r}: {age.FORMS}")
+    return selections[0] if selections else None
+
+
+def _check_modes(parser: Parser, given: argparse.Namespace, selection: str | None) -> None:
+    """What kind of run it is: git's hook, one in the background, the end of that, or a plain one with its direction."""
+    others = ("pull", "list", "dry_run", "json", "ref", "include", "exclude", "recheck", "refetch")
+    if given.pre_push and (selection or any(getattr(given, name) for name in others)):
+        parser.error("--pre-push is for git's hook, and goes with REMOTE alone")
+    if given.background and (given.list or given.dry_run or given.json or given.pre_push):
+        parser.error("--background prints nothing; --list, --dry-run and --json do not go with it")
+    usual: tuple[object, ...] = (None, False, [], 0, "auto")
+    more = (value for name, value in vars(given).items() if name not in ("stop", "quiet", "verbose"))
+    if given.stop and any(value not in usual for value in more):
+        parser.error("--stop goes with no other option")
     if given.checkout and (given.push or given.pull):
         parser.error("--checkout brings what the index needs; it goes with neither --push nor --pull")
     if given.push and given.pull:
         parser.error("--push and --pull exclude each other; without both, both are done")
-    push = given.push or (not given.pull and not given.checkout)
-    pull = given.pull or not given.push
+
+
+def _check_limits(parser: Parser, given: argparse.Namespace, work: Work) -> None:
+    """That each option has something to work on."""
     for option, makes_sense, where in (
         ("offline", given.checkout, "--checkout"),
         ("nul", given.list, "--list"),
-        ("recheck", push, "a push"),
-        ("refetch", pull and not given.offline, "a pull"),
-        ("no_expand", pull and not given.checkout, "a pull"),
-        ("restore_missing", pull and not given.no_expand, "the fix-up of the working tree"),
+        ("recheck", work.push, "a push"),
+        ("refetch", work.pull and not given.offline, "a pull"),
+        ("no_expand", work.pull and not given.checkout, "a pull"),
+        ("restore_missing", work.pull and not given.no_expand, "the fix-up of the working tree"),
     ):
         if getattr(given, option) and not makes_sense:
             parser.error(f"{'-z' if option == 'nul' else '--' + option.replace('_', '-')} goes with {where}")
-    if selection in ("complete", "checkout"):
-        for option in ("ref", "include", "exclude") if selection == "complete" else ("ref",):
-            if getattr(given, option):
-                parser.error(f"--{option} does not go with --{selection}")
-    return given, Work(push, pull, selection)
+    too_many = {"complete": ("ref", "include", "exclude"), "checkout": ("ref",)}
+    for option in too_many.get(work.selection or "", ()):
+        if getattr(given, option):
+            parser.error(f"--{option} does not go with --{work.selection}")
 
 
 def take_remote(given: argparse.Namespace, remotes: Collection[str]) -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 from gitlob_rsync import age
 from gitlob_rsync.commands.common import CONFIGURED
 from gitlob_rsync.commands.sync_options import Work
+from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git.paths import to_pathspecs
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.sync import Everything, FixUp, SyncPlan
+from gitlob_rsync.location import Remote
 from gitlob_rsync.selection.scopes import Committed, Indexed, Recent, Window
 
 
@@ -19,30 +21,12 @@ def make_plan(given: argparse.Namespace, work: Work, context: Context, title: st
     repo, settings = context.repo, context.settings
     if given.checkout and not repo.work_tree:
         raise UsageError(f"{repo.git_dir} has no working tree", "--checkout needs one; --pull does not")
-    try:
-        remote = settings.remote(given.remote)
-    except UsageError:
-        # listing and working offline can do without one
-        if given.remote or not (given.offline or (given.list and not (given.complete and given.pull))):
-            raise
-        remote = None
+    remote = _remote(given, settings)
+    recent = settings.recent(remote)
     own = tuple(to_pathspecs(given.include, given.exclude))
-    refs = tuple(given.ref)
-
-    def selection(of: str) -> Committed | Recent | Indexed | Everything:
-        if of == "complete":
-            return Everything()
-        if of == "committed":
-            return Committed(refs, pathspecs=own)
-        if of == "checkout":
-            return Indexed(own)
-        recent = settings.recent(remote)
-        if given.window not in (None, CONFIGURED):
-            recent = replace(recent, window=Window(*[age.parse(given.window)] * 3))
-        return replace(recent, refs=refs, pathspecs=own or recent.pathspecs)
 
     transfers = given.list or not given.offline
-    push = selection(work.selection or "committed") if work.push and transfers else None
+    push = _selection(work.selection or "committed", given, recent) if work.push and transfers else None
     assert not isinstance(push, Indexed)
     # nobody expects files to change by themselves
     leaves_files = given.no_expand or (given.background and not given.checkout)
@@ -51,9 +35,34 @@ def make_plan(given: argparse.Namespace, work: Work, context: Context, title: st
         title,
         remote,
         push=push,
-        pull=selection(work.selection or "window") if work.pull and transfers else None,
+        pull=_selection(work.selection or "window", given, recent) if work.pull and transfers else None,
         fix_up=FixUp(own if given.checkout else (), given.restore_missing, given.checkout) if fixes_up else None,
         recheck=given.recheck,
         refetch=given.refetch,
         dry_run=given.dry_run,
     )
+
+
+def _selection(of: str, given: argparse.Namespace, recent: Recent) -> Committed | Recent | Indexed | Everything:
+    """The selection of this name, within the limits that were given. `recent`: the window as it is configured."""
+    own, refs = tuple(to_pathspecs(given.include, given.exclude)), tuple(given.ref)
+    if of == "complete":
+        return Everything()
+    if of == "committed":
+        return Committed(refs, pathspecs=own)
+    if of == "checkout":
+        return Indexed(own)
+    if given.window not in (None, CONFIGURED):
+        recent = replace(recent, window=Window(*[age.parse(given.window)] * 3))
+    return replace(recent, refs=refs, pathspecs=own or recent.pathspecs)
+
+
+def _remote(given: argparse.Namespace, settings: Settings) -> Remote | None:
+    """The remote, which listing and working offline can do without."""
+    try:
+        return settings.remote(given.remote)
+    except UsageError:
+        needs_none = given.offline or (given.list and not (given.complete and given.pull))
+        if given.remote or not needs_none:
+            raise
+        return None

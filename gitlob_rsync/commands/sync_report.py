@@ -1,10 +1,9 @@
 """What gitlob-sync prints: the list, the JSON object, or a summary line with what is missing or damaged."""
 
-import json
 import sys
 from collections.abc import Iterable
 
-from gitlob_rsync.commands.common import listed, text
+from gitlob_rsync.commands.as_json import listed, print_json, text
 from gitlob_rsync.git.paths import quote
 from gitlob_rsync.jobs import listing
 from gitlob_rsync.jobs.context import Context
@@ -13,6 +12,7 @@ from gitlob_rsync.jobs.transfer_report import Report
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
 from gitlob_rsync.store.local import Stores
+from gitlob_rsync.wording import counted
 
 _MOST = 5
 """Paths, or refs, shown of one binary; --json has all."""
@@ -26,8 +26,7 @@ def print_list(context: Context, plan: SyncPlan, *, as_object: bool, nul: bool) 
         binaries = [
             {"sha": sha, "size": size_of(sha, stores), "paths": [text(path) for path in paths]} for sha, paths in rows
         ]
-        json.dump({"selected": len(binaries), "binaries": binaries}, sys.stdout)
-        print()
+        print_json({"selected": len(binaries), "binaries": binaries})
         return
     end = b"\0" if nul else b"\n"
     for sha, paths in rows:
@@ -47,8 +46,7 @@ def print_result(result: SyncResult, meter: Meter, *, as_object: bool = False) -
     """The result: JSON on stdout, or a summary on stderr; what is missing or damaged on stderr in any case."""
     report = result.report
     if as_object:
-        json.dump(as_json(result), sys.stdout)
-        print()
+        print_json(as_json(result))
     where = f" at {result.remote}" if result.remote else ""
     for what, binaries in (("missing", report.missing), ("damaged", report.damaged)):
         for sha, paths in binaries.items():
@@ -101,11 +99,11 @@ def summary(result: SyncResult) -> str:
     """One line."""
     parts = list(_directions(result))
     if result.expanded or (result.pulled is None and result.pushed is None):
-        parts.append(f"{'would fill in' if result.dry_run else 'filled in'} {_files(result.expanded)}")
+        parts.append(f"{'would fill in' if result.dry_run else 'filled in'} {counted(result.expanded, 'file')}")
     if result.left_alone:
-        parts.append(f"left alone {_files(len(result.left_alone))}")
+        parts.append(f"left alone {counted(len(result.left_alone), 'file')}")
     if result.waiting and not result.report.missing:
-        parts.append(f"{_files(result.waiting)} still to come (gitlob-sync --checkout)")
+        parts.append(f"{counted(result.waiting, 'file')} still to come (gitlob-sync --checkout)")
     if result.report.missing:
         parts.append(f"missing {len(result.report.missing)}")
     if result.report.damaged:
@@ -123,7 +121,3 @@ def _directions(result: SyncResult) -> Iterable[str]:
             yield f"{would if result.dry_run else verb} {done.transferred} of {len(done.selected)} binaries{size}"
             if done.absent:
                 yield f"{done.absent} neither here nor there"
-
-
-def _files(count: int) -> str:
-    return f"{count} file" if count == 1 else f"{count} files"

@@ -1,8 +1,6 @@
 """A repository joined with one remote store: one connection, and what is here and what is there."""
 
-import os
-import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 
@@ -14,9 +12,7 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.state import clone, identity, needs_list, pushed
 from gitlob_rsync.state.identity import WrongStore
 from gitlob_rsync.store.aside import IDENTITY
-from gitlob_rsync.store.layout import CHUNK, EMPTY, META, NAME, Meta, file_name, name
-from gitlob_rsync.store.staging import PARTIAL
-from gitlob_rsync.store.store import read_meta
+from gitlob_rsync.store.layout import META, NAME, Meta
 from gitlob_rsync.transport.base import NotAStore, Options, Transport
 from gitlob_rsync.transport.choose import connect
 
@@ -232,49 +228,3 @@ class Connection:
         it is wanted."""
         look = self.stores.obtain if link else self.stores.find
         return {sha: meta for sha in shas if (meta := look(sha))}
-
-    def whole_there(self, shas: Collection[Sha]) -> set[Sha]:
-        """Of binaries of the local store, those that the remote has whole, by the sizes of their files: one call, however
-        many there are. Raises RemoteError, and NotAStore.
-
-        One that has no meta here (a purge was killed) does not say how large it is. That the remote has its meta, which
-        gets there last, and each file that is here, will do for it.
-        """
-        metas = {sha: read_meta(self.store.path(sha, META), sha) for sha in sorted(shas)}
-        files: dict[Sha, list[str]] = {
-            sha: meta.parts() if meta else [*self.store.parts_of(sha), META] for sha, meta in metas.items()
-        }
-        listing = self.session.sizes({name(sha, part): None for sha, parts in files.items() for part in parts})
-        return {sha for sha, meta in metas.items() if (meta.whole_in(listing) if meta else self._covered(sha, listing))}
-
-    def _covered(self, sha: Sha, listing: Mapping[str, int]) -> bool:
-        chunks = [part for part in self.store.parts_of(sha) if part != META]
-        same = (listing.get(name(sha, part)) == self.store.held(sha, [part])[0] for part in chunks)
-        return name(sha, META) in listing and all(same)
-
-    def whole_of(self, shas: Collection[Sha], here: Mapping[Sha, Meta]) -> frozenset[Sha]:
-        """Of `shas`, those that the remote has whole, by one listing: of what is `here`, all files in their sizes; of the
-        rest the meta, which gets there last, and the first chunk, which all have but the empty one. Where that is a full
-        one, the meta says of how many, and a second listing whether they are there. Raises RemoteError."""
-        files = {sha: here[sha].parts() if sha in here else (["0", META] if sha != EMPTY else [META]) for sha in shas}
-        found = self._sizes(files)
-        there = {
-            sha for sha, parts in files.items()
-            if (here[sha].whole_in(found) if sha in here else all(name(sha, part) in found for part in parts))
-        }  # fmt: skip
-        large = {sha for sha in there - here.keys() if found.get(name(sha, 0)) == CHUNK}
-        if large:
-            metas = self._metas_there(large)
-            found = self._sizes({sha: meta.parts() for sha, meta in metas.items()})
-            there -= {sha for sha in large if sha not in metas or not metas[sha].whole_in(found)}
-        return frozenset(there)
-
-    def _sizes(self, files: Mapping[Sha, Collection[str]]) -> dict[str, int]:
-        return self.session.sizes(sorted(name(sha, part) for sha, parts in files.items() for part in parts))
-
-    def _metas_there(self, shas: Iterable[Sha]) -> dict[Sha, Meta]:
-        """The metas that the remote has of binaries, those that can be right."""
-        with tempfile.TemporaryDirectory(prefix="gitlob-") as into:
-            self.session.fetch(sorted(name(sha, META) for sha in shas), into, PARTIAL)
-            metas = {sha: read_meta(os.path.join(into, file_name(sha, META)), sha) for sha in shas}
-        return {sha: meta for sha, meta in metas.items() if meta}

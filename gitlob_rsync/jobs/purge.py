@@ -17,9 +17,10 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.git import index, roots
 from gitlob_rsync.git.repo import Repo
-from gitlob_rsync.jobs import purge_remote
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.context import Context
+from gitlob_rsync.jobs.presence import whole_there
+from gitlob_rsync.jobs.trash import set_aside
 from gitlob_rsync.location import Kind, Location, Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
@@ -172,7 +173,7 @@ def _into_trash(context: Context, going: Collection[Sha], wish: Wish) -> set[Sha
     root = context.stores.own.root
     here = Remote(None, Location(Kind.PATH, os.path.realpath(root)))
     with Connection(context, here) as connection:
-        done = purge_remote.set_aside(connection.session, going, lambda: needs_list.kept_in(root), wish.grace)
+        done = set_aside(connection.session, going, lambda: needs_list.kept_in(root), wish.grace)
     if going:
         context.meter.note(f"{root}: others use this store too: what goes from it lies in its trash for the grace time")
     return set(done.restored)
@@ -250,7 +251,7 @@ def _whole_at_any(context: Context, remotes: Collection[Remote], shas: Collectio
         if left := set(shas) - proven:
             try:
                 with Connection(context, remote) as connection:
-                    proven |= connection.whole_there(left)
+                    proven |= whole_there(connection, left)
             except GitlobError as error:
                 failures.append(error)
     if len(failures) == len(remotes):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from gitlob_rsync.jobs import publish
 from gitlob_rsync.jobs.connection import Connection
+from gitlob_rsync.jobs.presence import whole_of
 from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, Report, named
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import references
@@ -154,7 +155,7 @@ def _push_scope(
     commits = scope.refs if isinstance(scope, Committed) else ()
     if selected or recheck:
         _publish(connection, selected, commits, known=not recheck)
-    there = connection.whole_of(selected, here) if unsure and not new else frozenset()
+    there = whole_of(connection, selected, here) if unsure and not new else frozenset()
     missing = named(absent - there, find_paths)
     if missing and connection.settings.allow_incomplete:
         report, missing = replace(report, absent=len(missing)), {}

@@ -10,7 +10,7 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError, UsageError, line_of
 from gitlob_rsync.git.paths import pathspec_errors
 from gitlob_rsync.git.repo import STUMBLES, Repo, check_version
-from gitlob_rsync.jobs import hooks
+from gitlob_rsync.jobs import hook_files, hooks_report
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.setup import Filter
 from gitlob_rsync.location import Remote
@@ -99,7 +99,9 @@ def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
     """Look at everything; `pathspecs` limit the working tree. What cannot be told is noted, and the rest goes on. Raises
     UsageError for a pathspec that is none."""
     repo, stores, settings = context.repo.kept_offline(), context.stores, context.settings
-    status = Status(logs=sync_log.read_all(repo), hooks={name: hooks.runs(repo, name) for name in hooks.SCRIPTS})
+    status = Status(
+        logs=sync_log.read_all(repo), hooks={name: hooks_report.runs(repo, name) for name in hook_files.SCRIPTS}
+    )
     try:
         status.remote = settings.remote(None)
     except UsageError as error:

@@ -21,6 +21,7 @@ from typing import IO
 
 from gitlob_rsync.errors import ExitCode, GitlobError
 from gitlob_rsync.store.store import Store
+from gitlob_rsync.wording import counted
 
 WAIT = 60.0
 """Seconds to wait for others, unless the user says otherwise."""
@@ -62,7 +63,7 @@ class Job:
     def __str__(self) -> str:
         minutes, seconds = divmod(max(0, round(time.time() - self.since)), 60)
         number, unit = (minutes, "minute") if minutes else (seconds, "second")
-        return f"{self.what} (pid {self.pid} on {self.host}, for {number} {unit}{'' if number == 1 else 's'})"
+        return f"{self.what} (pid {self.pid} on {self.host}, for {counted(number, unit)})"
 
 
 @contextlib.contextmanager
