@@ -40,7 +40,6 @@ class Retrying:
             except BrokenOff as error:
                 before = len(done)
                 done.update(error.done)
-                # a listing that always ends early names the same files again and again
                 tries = 1 if len(done) > before else tries + 1
                 if not (error.answered or isinstance(error, Busy)) or tries > self._retries:
                     raise

@@ -41,7 +41,7 @@ class Content(Line):
             steady=True, arrived=arrived,
         )  # fmt: skip
         if ended.code not in (0, 23, 24) or (ended.code == 23 and no_room(ended)):
-            raise self._failure(ended, into)
+            raise self._failure(ended, into, moved=True)
         if ended.code == 23 and not ended.items:
             self.sizes([name(EMPTY, META)])  # tells a store that lacks all of it from a place where no store is
         if ended.code == 23 and telling(ended.stderr) and not lacks_modes_alone(ended):
@@ -67,7 +67,7 @@ class Content(Line):
                 continue
             break
         if ended.code and not (lacks_modes_alone(ended) and self._has(names, root)):
-            raise self._failure(ended)
+            raise self._failure(ended, moved=True)
         return ended.sizes()
 
     def _has(self, names: Iterable[str], root: str) -> bool:

@@ -53,15 +53,15 @@ class Line:
             self._ssh.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _failure(self, ended: Ended, into: str = "") -> GitlobError:
-        """What to raise for a run that failed."""
+    def _failure(self, ended: Ended, into: str = "", *, moved: bool = False) -> GitlobError:
+        """What to raise for a run that failed; `moved`: files that it named came, or went."""
         if self._ssh and unclean(self.location, ended) and (said := self._ssh.first_words()):
             return spoke_first(self.location, said)
         error = failure(self.location, ended, into, worked=self._answered)
         if isinstance(error, BrokenOff):
             error.why = why_broken(self.location, ended.stderr)
             error.answered = self._answered
-            error.done = ended.sizes()
+            error.done = ended.sizes() if moved else {}
         return error
 
     def _root(self, below: str = "") -> str:
