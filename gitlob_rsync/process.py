@@ -5,19 +5,15 @@ rsync alone is run elsewhere (rsync.py).
 """
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any
 
-from gitlob_rsync.errors import GitlobError, ToolError, ToolKilled, UsageError, line_of, writing
-
-T = TypeVar("T")
+from gitlob_rsync.errors import ToolError, ToolKilled, UsageError, writing
 
 _SCRUBBED = (
     "GIT_EXTERNAL_DIFF",
@@ -171,65 +167,8 @@ def pipeline(
             stderr.close()
 
 
-class Aside(Generic[T]):
-    """A function at work beside us, in a copy of this process: on a second processor, which threads of ours do not use.
-    Use it in a `with` block, and before any thread is started. What it returns goes through a pipe (pickle)."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        reader, writer = os.pipe()
-        self._pid = os.fork()
-        if not self._pid:
-            code = 1
-            with suppress(BaseException):
-                os.close(reader)
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    signal.signal(number, signal.SIG_DFL)
-                with open(writer, "wb") as answer:
-                    pickle.dump(_outcome(work), answer, pickle.HIGHEST_PROTOCOL)
-                code = 0
-            os._exit(code)
-        os.close(writer)
-        self._answer = open(reader, "rb")
-        self._done = False
-
-    def __enter__(self) -> "Aside[T]":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._answer.close()
-        if not self._done:
-            os.kill(self._pid, signal.SIGTERM)
-        os.waitpid(self._pid, 0)
-
-    def result(self) -> T:
-        """Wait for it. Raises what the function raised: a GitlobError or an OSError as GitlobError."""
-        try:
-            value, wrong, trace = pickle.load(self._answer)  # noqa: S301 - our own words
-            self._done = True
-        except (EOFError, pickle.UnpicklingError):
-            raise ToolError("a part of this program was ended") from None
-        if trace:
-            raise RuntimeError(trace)
-        if wrong:
-            raise GitlobError(wrong)
-        result: T = value
-        return result
-
-
-def _outcome(work: Callable[[], T]) -> tuple[T | None, str, str]:
-    """(the result, an expected error's line, an unexpected one's traceback)."""
-    try:
-        return work(), "", ""
-    except (GitlobError, OSError) as error:
-        return None, line_of(error), ""
-    except Exception:
-        import traceback
-
-        return None, "", traceback.format_exc()
-
-
 def end_with_parent() -> None:
-    """Have this process be told (SIGTERM) when the one that started it is killed: Linux's prctl(2), PR_SET_PDEATHSIG.
+    """Have this process receive SIGTERM when the one that started it is killed: Linux's prctl(2), PR_SET_PDEATHSIG.
     Elsewhere it notices when it next writes to a pipe that nobody reads."""
     import ctypes
 
@@ -239,22 +178,21 @@ def end_with_parent() -> None:
 
 
 def bytes_read(leader: int) -> int | None:
-    """How much a process, and those of its children that are copies of it, have read so far, from files and from
-    connections: what Linux tells of them (proc(5), rchar). None where nobody tells."""
+    """How many bytes a process, and those of its children that are forks of it, have read so far, from files and
+    connections, as Linux counts them (proc(5), rchar). None where that is not known."""
 
-    def told(pid: str, what: str) -> str:
-        return Path("/proc", pid, what).read_text()
+    def of(pid: str, what: str) -> str:
+        with open(f"/proc/{pid}/{what}", encoding="utf-8") as file:
+            return file.read()
 
     found = []
     with suppress(OSError):
-        program = told(str(leader), "comm")
+        program = of(str(leader), "comm")
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):
-                if told(pid, "comm") == program and leader in (
-                    int(pid),
-                    int(told(pid, "stat").rpartition(")")[2].split()[1]),
-                ):
-                    found.append(int(told(pid, "io").split()[1]))
+                parent = int(of(pid, "stat").rpartition(")")[2].split()[1])
+                if of(pid, "comm") == program and leader in (int(pid), parent):
+                    found.append(int(of(pid, "io").split()[1]))
     return sum(found) if found else None
 
 

@@ -17,7 +17,7 @@ ROOMS = (
     ("state", "transport", "filter"),
     ("store",),
     ("git",),
-    ("process", "location", "progress"),
+    ("process", "fork", "location", "progress", "plain_files"),
     ("errors", "age", "placeholder", "wording"),
 )
 """From the top. What is in a room imports from its own room, and from those below."""

@@ -17,9 +17,9 @@ from gitlob_rsync.filter.convert import NEAR, STDIN, Filter, split_placeholder
 from gitlob_rsync.git.paths import quote
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.plain_files import BLOCK
 from gitlob_rsync.store import locks
 from gitlob_rsync.store.local import Stores
-from gitlob_rsync.store.store import BLOCK
 
 if TYPE_CHECKING:
     from gitlob_rsync.config import Settings

@@ -4,7 +4,6 @@ What clean stores is not fsynced, as git does not fsync its loose objects by def
 crash can leave a binary incomplete, never wrong and complete, since a push hashes what it sends.
 """
 
-import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -12,10 +11,11 @@ from contextlib import ExitStack
 from gitlob_rsync import placeholder
 from gitlob_rsync.errors import GitlobError, writing
 from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.plain_files import BLOCK
 from gitlob_rsync.store.layout import Meta
-from gitlob_rsync.store.local import Stores, share
+from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.staging import Staging
-from gitlob_rsync.store.store import BLOCK, Damaged
+from gitlob_rsync.store.verify import Damaged, new_hash
 from gitlob_rsync.store.writer import Writer
 
 SMALL = 4 << 20
@@ -55,12 +55,12 @@ class Filter:
         start = _take(rest, SMALL)
         if placeholder.decode(start):
             return start
-        digest = hashlib.sha1(start, usedforsecurity=False)
+        digest = new_hash(start)
         if len(start) <= SMALL:
             sha = Sha(digest.hexdigest())
             if self._store.holds(sha, (start[at : at + BLOCK] for at in range(0, len(start), BLOCK))):
                 self._store.touch(sha)
-                share(Meta(sha, len(start)), self._store, self._stores.shared)
+                self._stores.share(Meta(sha, len(start)))
                 return placeholder.encode(sha)
             if placeholder.is_touched_up(start) and not may_be_near():
                 at = "FILE" if path == STDIN or path.startswith('"') else shlex.quote(f":/{path}")  # from any folder
@@ -76,7 +76,7 @@ class Filter:
             sha = Sha(digest.hexdigest())
             writer.finish(sha)
         if self._stores.shared and (meta := self._store.complete(sha)):
-            share(meta, self._store, self._stores.shared)
+            self._stores.share(meta)
         return placeholder.encode(sha)
 
     def _staged(self) -> Staging:

@@ -71,8 +71,8 @@ class Repo:
 
     @property
     def folder(self) -> str:
-        """Ours in the repository: `<git common dir>/git-lob`, shared by all its worktrees."""
-        return os.path.join(self.common_dir, "git-lob")
+        """Our private folder in the repository, shared by all its worktrees."""
+        return folder_in(self.common_dir)
 
     @property
     def index(self) -> str:
@@ -126,6 +126,11 @@ class Repo:
         asked = "".join(f"{name}\n" for name in names).encode()
         said = self.run("cat-file", "--batch-check=%(objectname)", input=asked)
         return [line.decode() for line in said.splitlines() if b" " not in line]
+
+
+def folder_in(common_dir: str) -> str:
+    """Our private folder in a repository."""
+    return os.path.join(common_dir, "git-lob")
 
 
 def check_version() -> tuple[int, int]:

@@ -38,7 +38,7 @@ def detach(store: Store, what: str) -> bool:
     has started no thread, and holds no lock: what goes on is a copy of this process.
     """
     store.make_root()
-    folder = os.path.dirname(store.root)
+    folder = store.folder
     lock = os.open(os.path.join(folder, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     with suppress(PermissionError):
         store.sharing.apply(os.path.join(folder, _LOCK))

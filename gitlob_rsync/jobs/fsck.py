@@ -14,14 +14,16 @@ from enum import StrEnum
 from gitlob_rsync.errors import GitlobError, ToolError, way_out
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.plain_files import is_unchanged
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.selection import usage
 from gitlob_rsync.selection.usage import Need
+from gitlob_rsync.store.hasher import Hasher
+from gitlob_rsync.store.inventory import audit
 from gitlob_rsync.store.layout import name
 from gitlob_rsync.store.local import Stores
-from gitlob_rsync.store.quarantine import Quarantine, same
-from gitlob_rsync.store.survey import parts, shortfall, survey
-from gitlob_rsync.store.verify import Hasher
+from gitlob_rsync.store.quarantine import Quarantine
+from gitlob_rsync.store.shortfall import parts, shortfall
 
 _WORN = {errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)}
 """How a disk or a file system says that what it holds is lost."""
@@ -113,7 +115,7 @@ class Fsck:
 
     def look(self) -> list[Sha]:
         """Go through the whole store; returns the binaries that have to be looked at closer. No single one makes it fail."""
-        found = survey(self.own)
+        found = audit(self.own)
         report = self.report
         report.misplaced = sorted(found.misplaced)
         report.foreign = dict(sorted(found.foreign.items()))
@@ -211,7 +213,9 @@ class Fsck:
 
 
 def _unchanged(seen: Seen, now: Seen) -> bool:
-    return seen.keys() == now.keys() and all(same(found, now[part]) for part, found in seen.items())
+    return seen.keys() == now.keys() and all(
+        is_unchanged(found, now[part], renamed=True) for part, found in seen.items()
+    )
 
 
 def strerror(error: OSError) -> str:

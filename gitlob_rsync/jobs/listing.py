@@ -9,6 +9,7 @@ from gitlob_rsync.jobs.transfer_report import Paths
 from gitlob_rsync.progress import Meter
 from gitlob_rsync.selection import references
 from gitlob_rsync.selection.scopes import Committed
+from gitlob_rsync.store import inventory
 
 
 def selected(context: Context, plan: SyncPlan) -> Paths:
@@ -19,7 +20,7 @@ def selected(context: Context, plan: SyncPlan) -> Paths:
         with Connection(replace(context, meter=Meter("gitlob-sync")), plan.remote) as connection:
             chosen = connection.everything()
     elif isinstance(plan.pull or plan.push, Everything):
-        chosen = {sha: [] for sha in context.stores.own.shas()}
+        chosen = {meta.sha: [] for meta in inventory.complete(context.stores.own)}
     for selection in dict.fromkeys((plan.push, plan.pull)):  # often the same
         if selection and not isinstance(selection, Everything):
             chosen |= references.needed_by(context.repo, selection)

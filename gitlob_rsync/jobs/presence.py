@@ -21,14 +21,14 @@ def whole_there(connection: Connection, shas: Collection[Sha]) -> set[Sha]:
     store = connection.store
     metas = {sha: read_meta(store.path(sha, META), sha) for sha in sorted(shas)}
     files: dict[Sha, list[str]] = {
-        sha: meta.parts() if meta else [*store.parts_of(sha), META] for sha, meta in metas.items()
+        sha: meta.parts() if meta else [*store.files_of(sha), META] for sha, meta in metas.items()
     }
     listing = connection.session.sizes({name(sha, part): None for sha, parts in files.items() for part in parts})
     return {sha for sha, meta in metas.items() if (meta.whole_in(listing) if meta else _covered(store, sha, listing))}
 
 
 def _covered(store: Store, sha: Sha, listing: Mapping[str, int]) -> bool:
-    chunks = [part for part in store.parts_of(sha) if part != META]
+    chunks = [part for part in store.files_of(sha) if part != META]
     same = (listing.get(name(sha, part)) == store.held(sha, [part])[0] for part in chunks)
     return name(sha, META) in listing and all(same)
 

@@ -10,7 +10,6 @@ from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import references
 from gitlob_rsync.selection.scopes import Committed, Scope
 from gitlob_rsync.store.layout import EMPTY, FILE_NAME, META, NAME, Meta, name
-from gitlob_rsync.store.local import share
 from gitlob_rsync.store.staging import PARTIAL, Staging
 
 _MOST_AT_ONCE = 16384
@@ -159,5 +158,5 @@ def _admit(connection: Connection, staging: Staging, shas: list[Sha]) -> tuple[s
         staging.settle()
     for meta in ready:
         staging.admit(meta)
-        share(meta, connection.store, connection.shared)
+        connection.stores.share(meta)
     return {meta.sha for meta in ready}, bad

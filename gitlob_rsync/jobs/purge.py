@@ -27,7 +27,7 @@ from gitlob_rsync.progress import Meter
 from gitlob_rsync.selection import references
 from gitlob_rsync.selection.scopes import Committed, IndexedAnywhere, Recent, Scope, Stashed, Unpushed, Window
 from gitlob_rsync.state import needs_list, pushed
-from gitlob_rsync.store import locks
+from gitlob_rsync.store import inventory, locks
 from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import Store
 
@@ -192,7 +192,7 @@ def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[
     )
     needed: dict[Sha, tuple[Reason, bytes]] = {}
     listed = needs_list.kept_in(store.root)
-    held = dict(store.parts())
+    held = {sha: [*files] for sha, files in inventory.binaries(store.root)}
     for reason, scope in scopes:
         for sha, paths in references.needed_by(repo, scope).items():
             if sha in held:
@@ -267,10 +267,10 @@ def _delete(sha: Sha, stores: Stores) -> None:
     own, shared = stores.own, stores.shared
     # those who push to a shared store make no link to it
     if shared and not needs_list.is_pushed_to(shared.root):
-        parts = shared.parts_of(sha)
+        parts = shared.files_of(sha)
         if all(_unused(shared.path(sha, part), own.path(sha, part)) for part in parts):
             shared.remove(sha, parts)
-    own.remove(sha, own.parts_of(sha))
+    own.remove(sha, own.files_of(sha))
 
 
 def _unused(path: str, ours: str) -> bool:

@@ -12,6 +12,7 @@ from gitlob_rsync.selection import references
 from gitlob_rsync.selection.commits import tips_of, unreached
 from gitlob_rsync.selection.scopes import Committed, Recent
 from gitlob_rsync.state import needs_list, pushed
+from gitlob_rsync.store import inventory
 from gitlob_rsync.store.layout import META, NAME, Meta, name
 
 
@@ -109,7 +110,7 @@ def _is_whole(report: Report) -> bool:
 def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
     """Send every binary of the local store that the remote one has not, by its listing. Raises as push."""
     store = connection.store
-    here = [meta for sha in store.shas() if (meta := store.complete(sha))]
+    here = list(inventory.complete(store))
     if here and not dry_run:
         connection.establish()
         connection.forget_lost_list()

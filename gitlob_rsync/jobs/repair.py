@@ -11,8 +11,8 @@ from gitlob_rsync.jobs.pull import fetch
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.state import needs_list
 from gitlob_rsync.store.layout import META, Meta
+from gitlob_rsync.store.shortfall import parts, surplus
 from gitlob_rsync.store.staging import Staging
-from gitlob_rsync.store.survey import parts, surplus
 
 _GRACE = 3600
 """Seconds for which a binary without all of its files may still be on its way into the store."""

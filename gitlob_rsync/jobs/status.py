@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gitlob_rsync.age import DAY
 from gitlob_rsync.config import Settings
 from gitlob_rsync.errors import GitlobError, UsageError, line_of
+from gitlob_rsync.fork import Forked
 from gitlob_rsync.git.paths import pathspec_errors
 from gitlob_rsync.git.repo import STUMBLES, Repo, check_version
 from gitlob_rsync.jobs import hook_files, hooks_report
@@ -15,15 +16,14 @@ from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.setup import Filter
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.process import Aside
 from gitlob_rsync.progress import Silent
 from gitlob_rsync.selection import branches, cache, references
 from gitlob_rsync.selection.branches import Branch, Tip
 from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.state import pushed, sync_log
 from gitlob_rsync.state.sync_log import Log
-from gitlob_rsync.store import census, locks
-from gitlob_rsync.store.census import Census
+from gitlob_rsync.store import inventory, locks
+from gitlob_rsync.store.inventory import Inventory
 from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.locks import Job
 from gitlob_rsync.store.store import Store
@@ -113,7 +113,7 @@ def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
     to_push: set[Sha] = set()
     to_pull: set[Sha] = set()
     tips: list[Tip] = []
-    with Aside(lambda: _count(stores)) as counting:
+    with Forked(lambda: _count(stores)) as counting:
         with _noting(status, "running"):
             status.running = locks.running(repo.folder)
         with _noting(status, "working_tree"):
@@ -158,8 +158,8 @@ def _noting(status: Status, part: str) -> Iterator[None]:
         status.errors[part] = line_of(error)
 
 
-def _count(stores: Stores) -> tuple[Census, Census | None]:
-    return census.take(stores.own), census.take(stores.shared) if stores.shared else None
+def _count(stores: Stores) -> tuple[Inventory, Inventory | None]:
+    return inventory.take(stores.own), inventory.take(stores.shared) if stores.shared else None
 
 
 def _push(selected: set[Sha], here: Mapping[Sha, int]) -> Move:
@@ -178,7 +178,7 @@ def _amount(sizes: Iterable[int]) -> Amount:
     return Amount(len(sizes), sum(sizes))
 
 
-def _holdings(store: Store, counted: Census) -> Holdings:
+def _holdings(store: Store, counted: Inventory) -> Holdings:
     now = time.time()
     sizes: dict[int | None, list[int]] = {days: [] for days in AGES}
     for size, since in counted.held.values():

@@ -6,12 +6,10 @@ Each may be deleted at any time. What is wrong with one, torn or no file of ours
 import hashlib
 import json
 import os
-import stat
-from contextlib import suppress
 
-from gitlob_rsync.errors import writing
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.location import Location
+from gitlob_rsync.plain_files import open_plain, replace_content
 
 _MOST = 64 * 1024 * 1024
 """Bytes: what is larger is not ours."""
@@ -29,9 +27,11 @@ def name_of(location: Location | str) -> str:
 def read(path: str) -> dict[str, object]:
     """What a file says; nothing where it says nothing that can be read."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            found = os.fstat(file.fileno())
-            said = json.load(file) if stat.S_ISREG(found.st_mode) and found.st_size <= _MOST else None
+        fd = open_plain(path)
+        if fd is None:
+            return {}
+        with open(fd, "rb") as file:
+            said = json.load(file) if os.fstat(fd).st_size <= _MOST else None
     except (OSError, ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
@@ -40,12 +40,4 @@ def read(path: str) -> dict[str, object]:
 def write(path: str, said: dict[str, object]) -> None:
     """Put a file into its place whole. Raises OSError where that cannot be done."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{path}.{os.getpid()}"
-    try:
-        with writing(path), open(beside, "w", encoding="ascii") as file:
-            json.dump(said, file)
-        os.replace(beside, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise
+    replace_content(path, json.dumps(said).encode("ascii"))

@@ -1,9 +1,10 @@
-"""The layout of a store, git-lob's byte for byte (spec/store-format.md): `<root>/<sha[0:3]>/<sha[3:6]>/<sha>_meta` and
+"""The layout of a store, git-lob's byte for byte (docs/format.md): `<root>/<sha[0:3]>/<sha[3:6]>/<sha>_meta` and
 `<sha>_0`, `<sha>_1`, ...: chunks of CHUNK bytes, the last one shorter. The only file that knows names and metas. Pure."""
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gitlob_rsync.placeholder import Sha
@@ -11,21 +12,30 @@ from gitlob_rsync.placeholder import Sha
 CHUNK = 32 * 1024 * 1024
 """Bytes of every chunk but the last."""
 MOST_CHUNKS = 1 << 20
-"""More (32 TiB) is taken for a lie: a hostile meta must not make us count for hours."""
+"""A meta that says more (32 TiB) is not believed: a hostile one must not make us count for hours."""
 
+FOLDER_NAME = re.compile("[0-9a-f]{3}")
+"""A folder of either level: match it as a whole."""
 _PART = r"_(meta|0|[1-9][0-9]{0,6})\Z"
 NAME = re.compile(r"([0-9a-f]{3})/([0-9a-f]{3})/((?:\1\2)[0-9a-f]{34})" + _PART)
 """A file of a store, relative to its root: group 3 is the sha, group 4 the part."""
 FILE_NAME = re.compile(r"([0-9a-f]{40})" + _PART)
 """The same without its folders: group 1 is the sha, group 2 the part."""
 META = "meta"
+_DIGITS = "[0-9a-f]" * 3
+GLOBS = (f"{_DIGITS}/", f"{_DIGITS}/{_DIGITS}/", f"{_DIGITS}/{_DIGITS}/[0-9a-f]*_meta",
+         f"{_DIGITS}/{_DIGITS}/[0-9a-f]*_[0-9]*")  # fmt: skip
+"""What NAME matches, and little else, as patterns of a shell, relative to the root: of folders (with a slash at the end)
+and of files."""
 EMPTY = Sha("da39a3ee5e6b4b0d3255bfef95601890afd80709")
-"""The binary of 0 bytes: it has no chunk."""
+"""The binary of 0 bytes, which has no chunk."""
+
+Entry = os.DirEntry[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a meta file says: `size` in bytes. How many chunks there are follows from it."""
+    """What a meta file says: `size` in bytes. The number of chunks follows from it."""
 
     sha: Sha
     size: int
@@ -43,7 +53,7 @@ class Meta:
 
     @classmethod
     def decode(cls, content: bytes, sha: Sha) -> "Meta | None":
-        """Read the meta of `sha`, whatever its spacing and order; None where it is torn or does not add up."""
+        """Read the meta of `sha`, whatever its spacing and order; None where it is cut off or inconsistent."""
         try:
             said = json.loads(content.decode()) if len(content) < 4096 else None
         except (ValueError, RecursionError):
@@ -58,20 +68,26 @@ class Meta:
 
     @classmethod
     def of_chunks(cls, sha: Sha, sizes: Sequence[int]) -> "Meta | None":
-        """The meta of a binary whose chunks have these sizes, from 0 on; None where no binary's chunks can have them."""
+        """The meta of a binary whose chunks have these sizes, from chunk 0 on; None where no binary has such chunks."""
         if not sizes:
             return cls(sha, 0) if sha == EMPTY else None
-        full = all(size == CHUNK for size in sizes[:-1]) and len(sizes) <= MOST_CHUNKS
-        return cls(sha, sum(sizes)) if full and 0 < sizes[-1] <= CHUNK else None
+        *full, last = sizes
+        right = full.count(CHUNK) == len(full) < MOST_CHUNKS and 0 < last <= CHUNK
+        return cls(sha, sum(sizes)) if right else None
 
     def parts(self) -> list[str]:
-        """Its files' parts, in the order in which they get in: the meta last."""
+        """The parts of its files, in the order in which they are put into a store: the meta last."""
         return [*map(str, range(self.chunks)), META]
 
     def whole_in(self, listing: Mapping[str, int]) -> bool:
-        """Whether a listing of a store's files and their sizes has all of its files, in their sizes."""
+        """Whether a listing of a store's files, by name, has all of its files, each in its size."""
         chunks = all(listing.get(name(self.sha, number)) == self.chunk_size(number) for number in range(self.chunks))
         return chunks and listing.get(name(self.sha, META)) == len(self.encode())
+
+
+def folder(sha: Sha) -> str:
+    """The folder of a binary's files, relative to the root of the store."""
+    return f"{sha[0:3]}/{sha[3:6]}"
 
 
 def file_name(sha: Sha, part: str | int) -> str:
@@ -80,5 +96,15 @@ def file_name(sha: Sha, part: str | int) -> str:
 
 
 def name(sha: Sha, part: str | int) -> str:
-    """The same relative to the root of the store."""
+    """The name of one file, relative to the root of the store."""
     return f"{sha[0:3]}/{sha[3:6]}/{sha}_{part}"
+
+
+def by_binary(at: str, entries: Iterable[Entry]) -> dict[Sha, dict[str, Entry]]:
+    """Of what is in the folder `at` of a store, relative to its root, the files that belong there, by binary and part."""
+    found: dict[Sha, dict[str, Entry]] = {}
+    for entry in entries:
+        named = FILE_NAME.match(entry.name)
+        if named and folder(sha := Sha(named[1])) == at:
+            found.setdefault(sha, {})[named[2]] = entry
+    return found

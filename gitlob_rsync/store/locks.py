@@ -1,13 +1,14 @@
-"""Who is at work in a repository's store.
+"""What is running in a repository's store.
 
-Whoever brings binaries in, or counts on those that are there (a sync, the filter, the fix-up), is a user of the store: any
-number at once, and none waits for another, however long its transfer takes. Whoever takes binaries away (a purge) has to
-be alone for the moment in which it does: it waits for the users, and who comes then waits for it.
+A run that adds binaries, or relies on those that are there (a sync, the filter, the fix-up), is a user of the store: any
+number at once, and none waits for another, however long its transfer takes. A run that deletes binaries (a purge) has to
+be alone while it does: it waits for the users, and new ones wait for it.
 
-Beside that, some things are done by one at a time (a turn): two syncs that pull a window would bring the same twice.
+Apart from that, some things are done by one run at a time (a turn): two syncs that pull a window would transfer the same
+twice.
 
-The locks are the kernel's (flock), so that a dead holder's is void at once. On a file system that has none, users go on:
-unique names and renames are what they rely on; who has to be alone is told that it cannot be had.
+The locks are the kernel's (flock), so that those of a dead process are void at once. On a file system that has none, users
+go on: they rely on unique names and renames. A run that has to be alone learns that it cannot be.
 """
 
 import contextlib
@@ -29,14 +30,14 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Busy(GitlobError):
-    """Others are at work, and did not end in time."""
+    """Other runs use the store, and did not end in time."""
 
     exit_code = ExitCode.LOCKED
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run at work. `since` in seconds since 1970."""
+    """What is running. `since` in seconds since 1970."""
 
     what: str
     pid: int
@@ -45,7 +46,7 @@ class Job:
 
     @classmethod
     def of(cls, file: IO[bytes]) -> "Job | None":
-        """The run that a note in a file tells of, if it is at work: it holds the lock on that file then."""
+        """The run that left the note in a file, if it is still running: it holds the lock on that file then."""
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             if not take_now(file.fileno(), fcntl.LOCK_SH):
                 said = json.load(file)
@@ -57,7 +58,7 @@ class Job:
         return cls(what, os.getpid(), os.uname().nodename, time.time())
 
     def note(self) -> bytes:
-        """What its note says."""
+        """The content of its note."""
         return json.dumps(asdict(self)).encode()
 
     def __str__(self) -> str:
@@ -70,7 +71,7 @@ class Job:
 def using(store: Store, what: str, wait: float = WAIT) -> Iterator[None]:
     """Be a user of a store. Raises Busy where a purge does not end in `wait` seconds."""
     with contextlib.ExitStack() as stack:
-        # where we may not write, nothing is brought in, and nobody could be told
+        # where we may not write, nothing is added, and no note can be left
         with contextlib.suppress(OSError):
             _take(store, fcntl.LOCK_SH, what, wait, stack)
         yield
@@ -78,17 +79,17 @@ def using(store: Store, what: str, wait: float = WAIT) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone(store: Store, what: str, wait: float = WAIT) -> Iterator[bool]:
-    """Have a store to ourselves; False where the file system knows no locks. Raises Busy where others are still at work
-    after `wait` seconds, OSError where its folder cannot be written."""
+    """Have a store to ourselves; False where the file system has no locks. Raises Busy where others still use it after
+    `wait` seconds, OSError where its folder cannot be written."""
     with contextlib.ExitStack() as stack:
         yield _take(store, fcntl.LOCK_EX, what, wait, stack)
 
 
 @contextlib.contextmanager
 def turn(store: Store, name: str, what: str, wait: float = WAIT) -> Iterator[None]:
-    """Be the only one in a repository to do the thing called `name`. Raises Busy where another one does it for more than
-    `wait` seconds. Where the file system knows no locks, or we may not write, it is done all the same."""
-    at = os.path.join(os.path.dirname(store.root), f"{name}.lock")
+    """Be the only one in a repository to do the thing called `name`. Raises Busy where another run does it for more than
+    `wait` seconds. Where the file system has no locks, or we may not write, it is done all the same."""
+    at = os.path.join(store.folder, f"{name}.lock")
 
     def holder() -> list[Job]:
         with contextlib.suppress(OSError), open(at, "rb") as file:
@@ -106,7 +107,7 @@ def turn(store: Store, name: str, what: str, wait: float = WAIT) -> Iterator[Non
 
 
 def running(folder: str) -> list[Job]:
-    """The runs at work in the store below `folder`, oldest first. What a killed one left of itself is removed."""
+    """What is running in the store below `folder`, oldest first. Notes of killed runs are deleted."""
     found = []
     for name in _notes(folder):
         at = os.path.join(folder, "running", name)
@@ -126,9 +127,9 @@ def _notes(folder: str) -> list[str]:
 
 
 def _take(store: Store, how: int, what: str, wait: float, stack: contextlib.ExitStack) -> bool:
-    """Hold the lock, and say so, until the stack closes; False where the file system knows none."""
+    """Hold the lock, and leave a note, until the stack closes; False where the file system has no locks."""
     store.make_root()
-    folder = os.path.dirname(store.root)
+    folder = store.folder
     at, notes = os.path.join(folder, "lock"), os.path.join(folder, "running")
     known = _acquire(_open(store, at, stack), how, folder, lambda: running(folder), wait)
     if known:
@@ -150,7 +151,7 @@ def _open(store: Store, at: str, stack: contextlib.ExitStack) -> int:
 
 
 def take_now(lock: int, how: int) -> bool:
-    """Take a lock that nobody has. Raises OSError, but for BlockingIOError, where there are no locks."""
+    """Take a lock if it is free; False where it is not. Raises OSError where the file system has no locks."""
     try:
         fcntl.flock(lock, how | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -159,7 +160,7 @@ def take_now(lock: int, how: int) -> bool:
 
 
 def _acquire(lock: int, how: int, place: str, holders: Callable[[], list[Job]], wait: float) -> bool:
-    """Wait for a lock; False where the file system knows none. Raises Busy."""
+    """Wait for a lock; False where the file system has none. Raises Busy."""
     deadline = time.monotonic() + wait
     try:
         while not take_now(lock, how):
@@ -173,7 +174,7 @@ def _acquire(lock: int, how: int, place: str, holders: Callable[[], list[Job]], 
 
 
 def _announce(notes: str, what: str, stack: contextlib.ExitStack) -> None:
-    """Leave a note for who has to wait, and for gitlob-status. It counts as long as we hold the lock on it."""
+    """Leave a note for those who have to wait, and for gitlob-status. It is valid as long as we hold the lock on it."""
     name = f"{os.getpid()}-{os.urandom(4).hex()}"
     new, at = os.path.join(notes, f".{name}"), os.path.join(notes, name)
     note = os.open(new, _FLAGS | os.O_EXCL, 0o666)

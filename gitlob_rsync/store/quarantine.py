@@ -1,8 +1,8 @@
-"""Where what is wrong in a store is put aside: nothing of it is deleted, for it may be all that is left of a file.
+"""The quarantine: what is wrong in a store is moved there, not deleted, for it may be all that is left of a file.
 
-Each run has a folder of its own, `<beside the content>/quarantine/DATE-PID`, made when it is first needed; below it
-`content` and `shared` are laid out as the stores that the files come from. It is on the stores' file system, so that a
-file gets there by rename; see Store.aside for where that is not beside the content.
+Each run has a folder of its own, `<beside the content>/quarantine/DATE-PID`, created when it is first needed; in it
+`content` and `shared` have the layout of the stores that the files come from. It is on their file system, so that a file
+gets there by rename; Store.aside says where that is, if not beside the content.
 """
 
 import os
@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.store.layout import META, NAME, file_name, name
+from gitlob_rsync.plain_files import is_unchanged
+from gitlob_rsync.store import inventory, layout
+from gitlob_rsync.store.layout import file_name
 from gitlob_rsync.store.store import Store
 
 
@@ -20,13 +22,13 @@ class Quarantine:
         self._sharing = store.sharing
         self.root = store.aside("quarantine")
         self.path: str | None = None
-        """The folder of this run, once there is one."""
+        """The folder of this run, once it exists."""
 
     def take(self, store: Store, sha: Sha, seen: Mapping[str, os.stat_result], below: str) -> bool:
-        """Move files of a binary here that were `seen` under its name, in that order: with the meta first, the store at
-        no time has a binary that looks whole and is not. What took their place meanwhile stays there.
+        """Move files of a binary here that were `seen` under its name, in that order: with the meta first, the store never
+        has a binary that looks complete and is not. A file that replaced one of them meanwhile stays where it is.
 
-        False where that is so of the first of them, or where it is gone. Raises OSError where they cannot be moved.
+        False where the first of them was replaced or is gone. Raises OSError where they cannot be moved.
         """
         for at, (part, was) in enumerate(seen.items()):
             source, target = store.path(sha, part), f"{self._folder(sha, below)}/{file_name(sha, part)}"
@@ -35,7 +37,7 @@ class Quarantine:
             except FileNotFoundError:
                 taken = False
             else:
-                taken = same(os.lstat(target), was)
+                taken = is_unchanged(os.lstat(target), was, renamed=True)
                 if not taken and not os.path.lexists(source):
                     os.rename(target, source)
             if not taken and at == 0:
@@ -45,7 +47,7 @@ class Quarantine:
     def _folder(self, sha: Sha, below: str) -> str:
         if self.path is None:
             self.path = self._make_own()
-        folder = os.path.dirname(f"{self.path}/{below}/{name(sha, META)}")
+        folder = f"{self.path}/{below}/{layout.folder(sha)}"
         for end in range(len(self.path) + 1, len(folder) + 1):
             if end == len(folder) or folder[end] == "/":
                 self._make(folder[:end])
@@ -68,16 +70,8 @@ class Quarantine:
             self._sharing.apply(path)
 
     def binaries(self) -> set[Sha]:
-        """The binaries of the store of which something was put aside, by this run or an earlier one."""
-        found = set()
-        for run in _folders(self.root):
-            content = f"{run}/content"
-            for first in _folders(content):
-                for second in _folders(first):
-                    for file in os.listdir(second):
-                        if named := NAME.match(os.path.relpath(f"{second}/{file}", content)):
-                            found.add(Sha(named[3]))
-        return found
+        """The binaries of the store of which files were moved here, by this run or an earlier one."""
+        return {sha for run in _folders(self.root) for sha, _ in inventory.binaries(f"{run}/content")}
 
 
 def _folders(path: str) -> list[str]:
@@ -86,9 +80,3 @@ def _folders(path: str) -> list[str]:
             return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two looks saw the same file, and nobody wrote into it in between. (A rename changes the ctime.)"""
-    return (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) == (
-        other.st_dev, other.st_ino, other.st_size, other.st_mtime_ns)  # fmt: skip

@@ -1,11 +1,11 @@
-"""Folders in which binaries wait to be whole, one a run, beside the store's content or in it, and on its file system.
+"""Staging folders: where binaries arrive until they are complete. One a run, beside the store's content or in it, and on its
+file system.
 
-A folder belongs to the process that holds its flock; the kernel gives the lock back however that process ends. A
-folder without a holder is what a killed run left: the next one takes over what had arrived in it.
+A folder belongs to the process that holds its flock; the kernel releases the lock however that process ends. A folder
+whose lock is free was left by a killed run: the next one takes over what had arrived in it.
 """
 
 import fcntl
-import hashlib
 import os
 import shutil
 import stat
@@ -17,27 +17,31 @@ from itertools import islice
 
 from gitlob_rsync.errors import writing
 from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.plain_files import is_unchanged
+from gitlob_rsync.store import verify
 from gitlob_rsync.store.layout import CHUNK, EMPTY, FILE_NAME, META, Meta, file_name
-from gitlob_rsync.store.store import OWN, Store, read_file, read_meta
+from gitlob_rsync.store.locks import take_now
+from gitlob_rsync.store.store import Store, read_meta
 
+_FOLDER = "staging"
 PARTIAL = "partial"
-"""Where rsync keeps the part of a chunk that had come when it was stopped: in a folder of this name beside its place."""
+"""The folder beside a chunk's place in which rsync keeps the part of it that had arrived when it was stopped."""
 _FORGOTTEN = 14 * 24 * 3600
-"""Seconds after which nobody comes back for what a killed run left."""
+"""Seconds after which what a killed run left is given up."""
 _STALE = 24 * 3600
-"""Seconds after which a folder counts as left behind where the file system knows no locks."""
+"""Seconds after which a folder counts as abandoned where the file system has no locks."""
 
 
 class Staging:
-    """A staging folder of our own. Use it in a `with` block, at whose end it goes; a `resumable` one stays where an
+    """A staging folder of our own. Use it in a `with` block, which deletes it at the end; a `resumable` one is kept if an
     exception ends the block, for a later run to take over."""
 
     def __init__(self, store: Store, *, resumable: bool = False) -> None:
         self.store = store
         self._resumable = resumable
-        self._ready: dict[Sha, list[tuple[int, int, int, int]]] = {}
+        self._ready: dict[Sha, list[os.stat_result]] = {}
         store.make_root()
-        self._above = store.aside("staging")
+        self._above = store.aside(_FOLDER)
         os.makedirs(self._above, exist_ok=True)
         store.sharing.apply(self._above)
         sweep(store)
@@ -50,14 +54,11 @@ class Staging:
                 os.close(self._lock)
 
     def _lock_own(self) -> bool:
-        """False where another run took the folder for an abandoned one before we could lock it."""
+        """False where another run took the folder for abandoned before we could lock it."""
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+            return take_now(self._lock, fcntl.LOCK_EX) and os.path.exists(self.path)
         except OSError:
-            return True  # no locks on this file system: age decides
-        return os.path.exists(self.path)
+            return True  # this file system has no locks: age decides
 
     def __enter__(self) -> "Staging":
         return self
@@ -68,12 +69,12 @@ class Staging:
         os.close(self._lock)
 
     def at(self, sha: Sha, part: str | int) -> str:
-        """Where a file of a binary waits, without the folders that it has in a store: thousands of folders cost more
-        than what lies in them."""
+        """The path of a file of a binary, without the folders that it has in a store: thousands of folders would cost more
+        than the files in them."""
         return f"{self.path}/{file_name(sha, part)}"
 
     def take_over(self, wanted: Collection[Sha]) -> set[Sha]:
-        """Move what killed runs left of `wanted` into this folder; returns the binaries of which there was something."""
+        """Move what killed runs left of `wanted` into this folder; returns the binaries of which something was found."""
         taken = set()
         for other in _left_behind(self._above):
             if other == self.path:
@@ -90,7 +91,7 @@ class Staging:
         return taken
 
     def drop(self, sha: Sha) -> None:
-        """Forget the files of a binary that proved wrong."""
+        """Delete the files of a binary that proved wrong."""
         for file in _files(self.path):
             if _sha_of(file) == sha:
                 os.unlink(os.path.join(self.path, file))
@@ -112,8 +113,8 @@ class Staging:
         return self._size(sha, 0) == CHUNK
 
     def meta(self, sha: Sha) -> Meta | None:
-        """The meta of what arrived: read off the size of a lone chunk, else off the meta that came. None where neither
-        did, or that one cannot be right."""
+        """The meta of what arrived: inferred from the size of a single chunk, else read from the meta that arrived. None
+        where there is neither, or that meta is invalid."""
         if sha == EMPTY:
             return Meta(sha, 0)
         size = self._size(sha, 0)
@@ -122,35 +123,32 @@ class Staging:
         return read_meta(self.at(sha, META), sha)
 
     def lacking(self, sha: Sha, most: int) -> list[str]:
-        """The parts of a large binary to ask for next: its meta, and at most `most` chunks. How many there are is told
-        by the meta alone; before it is here, they are asked for on the chance that they exist."""
+        """The parts of a large binary to ask for next: its meta, and at most `most` chunks. Only the meta says how many
+        there are; before it is here, chunks are asked for in case they exist."""
         meta = self.meta(sha)
         numbers = range(1, meta.chunks if meta else most + 1)
         chunks = (str(n) for n in numbers if self._size(sha, n) != (meta.chunk_size(n) if meta else CHUNK))
         return [*([] if meta else [META]), *islice(chunks, most)]
 
     def _sound(self, meta: Meta) -> bool:
-        """Whether the chunks that arrived are the binary: reads and hashes them."""
+        """Whether the chunks that arrived are the binary: hashes them."""
         if any(self._size(meta.sha, number) != meta.chunk_size(number) for number in range(meta.chunks)):
             return False
-        digest = hashlib.sha1(usedforsecurity=False)
-        for number in range(meta.chunks):
-            for block in read_file(self.at(meta.sha, number)):
-                digest.update(block)
-        return digest.hexdigest() == meta.sha
+        paths = (self.at(meta.sha, number) for number in range(meta.chunks))
+        return verify.hash_files(paths, verify.buffer_for(meta.size)) == meta.sha
 
     def prepare(self, sha: Sha) -> Meta | None:
-        """Make a binary that arrived ready to be admitted: hash it, write its meta, and make its folders. None where it is
-        not whole and sound. What was ready before, and has not changed since, is not hashed again."""
+        """Make a binary that arrived ready to be admitted: hash it, write its meta, and create its folders. None where it is
+        not complete and sound. What was ready before, and has not changed since, is not hashed again."""
         meta = self.meta(sha)
         if not meta:
             return None
         try:
-            files = [os.lstat(self.at(sha, number)) for number in range(meta.chunks)]
+            seen = [os.lstat(self.at(sha, number)) for number in range(meta.chunks)]
         except FileNotFoundError:
             return None
-        seen = [(found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size) for found in files]
-        if self._ready.get(sha) != seen:
+        ready = self._ready.get(sha)
+        if ready is None or len(ready) != len(seen) or not all(map(is_unchanged, ready, seen)):
             if not self._sound(meta):
                 return None
             self._write_meta(meta)
@@ -159,7 +157,7 @@ class Staging:
         return meta
 
     def _write_meta(self, meta: Meta) -> None:
-        """As git-lob does, whatever arrived in its place."""
+        """As git-lob writes it, whatever arrived under its name."""
         at = self.at(meta.sha, META)
         with suppress(FileNotFoundError):
             os.unlink(at)
@@ -167,11 +165,11 @@ class Staging:
             file.write(meta.encode())
 
     def admit(self, meta: Meta) -> None:
-        """Move a binary into the store that is prepared, and settled."""
+        """Move a binary, prepared and settled, into the store."""
         self.store.admit(meta, [self.at(meta.sha, part) for part in meta.parts()])
 
     def settle(self) -> None:
-        """Have what is here on the disk before it gets its name: a crash must not leave empty files under final names.
+        """Flush what is here to the disk before it gets its name: a crash must not leave empty files under final names.
 
         One call for the whole file system, where the C library has it: thousands of fsyncs cost more than the transfer.
         """
@@ -188,17 +186,15 @@ class Staging:
 
 
 def sweep(store: Store) -> None:
-    """Remove what killed runs left that nobody can use, or comes back for: also where they were before the store became a
-    mount point, or was one."""
-    root = os.path.realpath(store.root)
-    for above in (os.path.join(os.path.dirname(root), "staging"), os.path.join(root, f"{OWN}staging")):
+    """Delete what killed runs left, where there is nothing in it to take over, or it is too old."""
+    for above in store.every_aside(_FOLDER):
         for other in _left_behind(above):
             if time.time() - os.stat(other).st_mtime > _FORGOTTEN or not _files(other):
                 shutil.rmtree(other, ignore_errors=True)
 
 
 def _left_behind(above: str) -> Iterator[str]:
-    """The folders whose owners are dead, each one locked for us while it is at hand."""
+    """The folders whose owners are dead, each one locked for us while the caller works on it."""
     try:
         entries = os.listdir(above)
     except FileNotFoundError:
@@ -217,8 +213,8 @@ def _left_behind(above: str) -> Iterator[str]:
 
 
 def _files(folder: str) -> list[str]:
-    """The plain files in a staging folder that rsync gave their last name, relative to it: no links, and not what it was
-    still writing. What it keeps of a chunk that was cut off lies in PARTIAL."""
+    """The regular files in a staging folder that rsync gave their final names, relative to it: not what it was still
+    writing. What it kept of a chunk that was cut off is in PARTIAL."""
     found = []
     for inside in ("", f"{PARTIAL}/"):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{folder}/{inside}") as entries:
@@ -235,11 +231,8 @@ def _sha_of(file: str) -> Sha:
 
 
 def _abandoned(lock: int) -> bool:
-    """Whether the folder behind the descriptor has no living owner; if so it is ours until the descriptor closes."""
+    """Whether the folder behind the descriptor has no living owner; if so it is ours until the descriptor is closed."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return take_now(lock, fcntl.LOCK_EX)
     except OSError:
         return time.time() - os.fstat(lock).st_mtime > _STALE
-    return True

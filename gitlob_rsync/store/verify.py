@@ -1,92 +1,57 @@
-"""Hashing many binaries where they lie, several at once: neither hashlib nor a read holds Python's lock meanwhile."""
+"""Whether content is what the name of a binary promises: the only place that knows how binaries are hashed."""
 
 import hashlib
 import os
-import threading
-from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
 
+from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.placeholder import Sha
-from gitlob_rsync.progress import Meter
-from gitlob_rsync.store.layout import Meta
-from gitlob_rsync.store.store import BLOCK, Store, open_plain
+from gitlob_rsync.plain_files import BLOCK, open_plain
 
 
-class Hasher:
-    """Hashes binaries of one store; each thread holds no more than BLOCK bytes of them."""
+class Damaged(GitlobError):
+    """The content of a binary in a store is not what its name promises."""
 
-    def __init__(self, store: Store, meter: Meter) -> None:
-        self._store = store
-        self._meter = meter
-        self._stop = threading.Event()
 
-    def wrong(self, metas: Collection[Meta]) -> list[Sha]:
-        """Of binaries that were complete, those that did not prove sound: damaged, changed meanwhile, or not to be read.
+def new_hash(start: bytes = b"") -> "hashlib._Hash":
+    """A hash to be fed with the content of a binary; its hexdigest is the binary's name."""
+    return hashlib.sha1(start, usedforsecurity=False)
 
-        A binary is hashed by one thread, because its hash is that of all its chunks together; the largest come first,
-        so that no thread is left alone with one of them at the end.
-        """
-        if not metas:
-            return []
-        pending = sorted(metas, key=lambda meta: meta.size)
-        workers = min(_processors(), len(pending))
-        done = [0] * workers  # bytes, by worker
-        found: list[Sha] = []
 
-        def work(worker: int) -> None:
-            buffer = bytearray(BLOCK)
-            while not self._stop.is_set():
-                try:
-                    meta = pending.pop()
-                except IndexError:
-                    return
-                try:
-                    sound = self._digest(meta, buffer, done, worker) == meta.sha
-                except OSError:  # whoever looks closer finds out why
-                    sound = False
-                if not sound:
-                    found.append(meta.sha)
+def checked(blocks: Iterable[bytes], sha: Sha, root: str) -> Iterator[bytes]:
+    """The blocks of a binary, hashed on the way: at the end of the iteration raises Damaged if they are not its content.
+    `root`: the store they come from."""
+    digest = new_hash()
+    for block in blocks:
+        digest.update(block)
+        yield block
+    if digest.hexdigest() != sha:
+        raise Damaged(f"binary {sha} is damaged in {root}", "gitlob-sync --pull --refetch brings it again")
 
-        self._meter.begin(f"check {len(pending)}", sum(meta.size for meta in pending))
+
+def hash_files(paths: Iterable[str], buffer: bytearray, advance: Callable[[int], bool] | None = None) -> str:
+    """The name that the joined content of files deserves; "" where one of them is missing or not a regular file. Raises
+    OSError where one cannot be read.
+
+    `buffer` limits what is held in memory. `advance` is called with the number of bytes just read; False ends it ("").
+    Neither hashlib nor readv holds Python's lock while it works, so that several threads can do this at once.
+    """
+    digest = new_hash()
+    view = memoryview(buffer)
+    for path in paths:
+        fd = open_plain(path)
+        if fd is None:
+            return ""
         try:
-            with ThreadPoolExecutor(workers) as pool:
-                try:
-                    working = [pool.submit(work, worker) for worker in range(workers)]
-                    while wait(working, 0.2).not_done:
-                        self._meter.reached(sum(done))
-                finally:
-                    self._stop.set()  # where we were interrupted
-                for one in working:
-                    one.result()
+            while count := os.readv(fd, [buffer]):
+                digest.update(view[:count])
+                if advance and not advance(count):
+                    return ""
         finally:
-            self._meter.end()
-            self._stop.clear()
-        return found
-
-    def sound(self, meta: Meta) -> bool:
-        """Whether a binary is what its name says; False too where a chunk is missing. Raises OSError where one cannot be
-        read."""
-        return self._digest(meta, bytearray(BLOCK), [0], 0) == meta.sha
-
-    def _digest(self, meta: Meta, buffer: bytearray, done: list[int], worker: int) -> str:
-        digest = hashlib.sha1(usedforsecurity=False)
-        view = memoryview(buffer)
-        for number in range(meta.chunks):
-            fd = open_plain(self._store.path(meta.sha, number))
-            if fd is None:
-                return ""
-            try:
-                while (count := os.readv(fd, [buffer])) and not self._stop.is_set():
-                    digest.update(view[:count])
-                    done[worker] += count
-            finally:
-                os.close(fd)
-        return digest.hexdigest()
+            os.close(fd)
+    return digest.hexdigest()
 
 
-def _processors() -> int:
-    """How many we may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # no Linux
-        return os.cpu_count() or 1
+def buffer_for(size: int) -> bytearray:
+    """A buffer for hash_files, no larger than `size` bytes of content need."""
+    return bytearray(max(1, min(BLOCK, size)))

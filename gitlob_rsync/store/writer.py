@@ -1,17 +1,17 @@
-"""A binary on its way into the store from this side: what git add hands over."""
+"""A new binary on its way into the store: what git add hands over."""
 
 import os
 from contextlib import suppress
 
 from gitlob_rsync.placeholder import Sha
+from gitlob_rsync.plain_files import read_blocks
 from gitlob_rsync.store.layout import CHUNK, Meta
 from gitlob_rsync.store.staging import Staging
-from gitlob_rsync.store.store import read_file
 
 
 class Writer:
-    """A new binary, written as it is read: its name is known only at the end. Use it in a `with` block, which leaves
-    nothing of an unfinished one."""
+    """Writes a binary as it is read: its name is known only at the end. Use it in a `with` block, which deletes what is
+    left of an unfinished one."""
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
@@ -51,10 +51,10 @@ class Writer:
             self._file = None
 
     def finish(self, sha: Sha) -> None:
-        """Give the binary its name, which is the hash of all that was written, unless the store has it already, and not
-        merely something of its size."""
+        """Give the binary its name, which is the hash of all that was written, unless the store has it already, with the
+        same content."""
         self._close()
-        if self._staging.store.holds(sha, (block for path in self._chunks for block in read_file(path))):
+        if self._staging.store.holds(sha, (block for path in self._chunks for block in read_blocks(path))):
             self._staging.store.touch(sha)
         else:
             meta = Meta(sha, self._size)

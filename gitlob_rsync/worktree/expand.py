@@ -20,7 +20,8 @@ from gitlob_rsync.selection import placeholders
 from gitlob_rsync.store.layout import EMPTY, Meta
 from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.staging import Staging
-from gitlob_rsync.store.store import Damaged, Store
+from gitlob_rsync.store.store import Store
+from gitlob_rsync.store.verify import Damaged
 from gitlob_rsync.worktree import index_stat
 from gitlob_rsync.worktree.safe_write import Elsewhere, Tree
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 
 from gitlob_rsync.errors import writing
+from gitlob_rsync.plain_files import is_unchanged
+from gitlob_rsync.store.linking import NO_LINK
 from gitlob_rsync.store.staging import Staging
 
-_NO_LINK = {errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
-"""How a file system says that it knows no hard links."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -113,7 +113,7 @@ def _replace(
             written = os.fstat(fd)
             if seen is None:
                 _give_new_name(source, temporary, folder, name)
-            elif _same(os.stat(name, dir_fd=folder, follow_symlinks=False), seen):
+            elif is_unchanged(os.stat(name, dir_fd=folder, follow_symlinks=False), seen):
                 os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
             else:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
@@ -130,7 +130,7 @@ def _give_new_name(source: int, temporary: bytes, folder: int, name: bytes) -> N
     try:
         os.link(temporary, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
     else:
         os.unlink(temporary, dir_fd=source)
@@ -140,7 +140,7 @@ def _give_new_name(source: int, temporary: bytes, folder: int, name: bytes) -> N
     # the name is taken by an empty file of ours, which goes when nobody wrote to it meanwhile
     reserved = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
-        if not _same(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(reserved)):
+        if not is_unchanged(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(reserved)):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
         os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
     finally:
@@ -161,8 +161,3 @@ def _rename_exclusively(source: int, temporary: bytes, folder: int, name: bytes)
     if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
         return False
     raise OSError(code, os.strerror(code), name)
-
-
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_dev, one.st_ino, one.st_mtime_ns, one.st_ctime_ns, one.st_size) == (
-        other.st_dev, other.st_ino, other.st_mtime_ns, other.st_ctime_ns, other.st_size)  # fmt: skip

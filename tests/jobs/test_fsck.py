@@ -22,7 +22,7 @@ from gitlob_rsync.jobs import connection, fsck, repair
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Silent
-from gitlob_rsync.store import local, locks, quarantine, survey, verify
+from gitlob_rsync.store import hasher, local, locks, quarantine, shortfall
 from gitlob_rsync.store.layout import Meta
 from gitlob_rsync.store.store import Store
 from tests.support.handmade import (
@@ -293,7 +293,7 @@ def test_what_the_disk_cannot_read_is_damaged(three: Work, monkeypatch: pytest.M
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return read(fd, buffers)
 
-    monkeypatch.setattr(verify.os, "readv", worn)
+    monkeypatch.setattr(hasher.os, "readv", worn)
     job = make(three, monkeypatch)
     job.judge(job.look())
     (found,) = job.report.findings
@@ -331,13 +331,13 @@ def no_meta(root: Path, content: bytes) -> None:
 
 
 INCOMPLETE: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
-    "cut off": (lambda root, content: os.truncate(chunk(root, content, 1), 5), f"chunk 1 has 5 bytes in the place of {CHUNK}"),
+    "cut off": (lambda root, content: os.truncate(chunk(root, content, 1), 5), f"chunk 1 has 5 bytes instead of {CHUNK}"),
     "one byte more": (lambda root, content: chunk(root, content, 2).open("ab").write(b"x"), "chunk 2 has 1048577 bytes"),
     "no first chunk": (lambda root, content: chunk(root, content, 0).unlink(), "chunk 0 of 3 is missing"),
     "no last chunk": (lambda root, content: chunk(root, content, 2).unlink(), "chunk 2 of 3 is missing"),
     "a chunk more": (lambda root, content: chunk(root, content, 3).write_bytes(b"x"), "it has a chunk 3"),
     "no meta": (no_meta, "its meta is missing"),
-    "torn meta": (lambda root, content: os.truncate(meta(root, content), 10), "its meta cannot be right"),
+    "torn meta": (lambda root, content: os.truncate(meta(root, content), 10), "its meta is invalid"),
 }  # fmt: skip
 
 
@@ -395,9 +395,7 @@ def test_what_is_no_file_in_the_place_of_one(three: Work, tmp_path: Path, kind: 
         targets = {"link": precious, "dangling link": tmp_path / "nowhere", "link to a FIFO": tmp_path / "pipe"}
         at.symlink_to(targets[kind])
     before = links_and_files(three.content)
-    words = (
-        f"a {'link' if 'link' in kind else 'folder' if kind == 'folder' else 'special file'} stands in the place of "
-    )
+    words = f"a {'link' if 'link' in kind else 'folder' if kind == 'folder' else 'special file'} is in the place of "
     for options in ([], ["--fast"]):
         (found,) = said(three, *options, code=3)["incomplete"]
         assert found["why"] == words + ("its meta" if part == "meta" else "chunk 0")
@@ -1005,7 +1003,7 @@ def test_fast_reads_no_content(three: Work) -> None:
 
 
 def seen_of(root: Path, content: bytes) -> dict[str, os.stat_result]:
-    return survey.parts(Store(str(root)), Sha(sha_of(content)))
+    return shortfall.parts(Store(str(root)), Sha(sha_of(content)))
 
 
 def test_what_was_mended_meanwhile_is_not_moved(three: Work) -> None:
@@ -1208,8 +1206,8 @@ def test_several_threads_hash_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     """Two large binaries are read at the same time where there are two processors."""
     work = repository(tmp_path / "work", None, {})
     metas = [Meta(Sha(put(work.content, content)), len(content)) for content in (LARGE, LARGE[:-1])]
-    monkeypatch.setattr(verify.os, "sched_getaffinity", lambda _: {0, 1})
-    hasher = verify.Hasher(Store(str(work.content)), Silent("test"))
+    monkeypatch.setattr(hasher.os, "sched_getaffinity", lambda _: {0, 1})
+    hashing = hasher.Hasher(Store(str(work.content)), Silent("test"))
     read, open_now, most = os.readv, set(), 0
 
     def watch(fd: int, buffers: list[bytearray]) -> int:
@@ -1227,8 +1225,8 @@ def test_several_threads_hash_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
             return False
         return True
 
-    monkeypatch.setattr(verify.os, "readv", watch)
-    assert hasher.wrong(metas) == []
+    monkeypatch.setattr(hasher.os, "readv", watch)
+    assert hashing.wrong(metas) == []
     assert most == 2
 
 

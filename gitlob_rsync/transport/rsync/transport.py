@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gitlob_rsync.errors import writing
 from gitlob_rsync.location import Kind
+from gitlob_rsync.plain_files import open_plain
 from gitlob_rsync.store.aside import ASIDE
-from gitlob_rsync.store.store import open_plain
 from gitlob_rsync.transport.base import Item, Root, is_shared
 from gitlob_rsync.transport.rsync import flags
 from gitlob_rsync.transport.rsync.content import Content
