@@ -18,7 +18,8 @@ ROOMS = (
     ("store",),
     ("git",),
     ("process", "fork", "location", "progress", "plain_files"),
-    ("errors", "age", "placeholder", "wording"),
+    ("errors", "age", "placeholder"),
+    ("wording",),
 )
 """From the top. What is in a room imports from its own room, and from those below."""
 
