@@ -404,7 +404,7 @@ def test_a_folder_of_the_working_tree_that_may_not_be_written(tmp_path: Path, st
     work.git("-c", "git-lob.autofetch=false", "reset", "-q", "--hard")
     deep = work.path / "deep"
     line = one_line(locked(deep, 0o555, lambda: work.run(*UNPRIVILEGED, "gitlob-sync", "--checkout", code=1)))
-    assert f"{deep}/a.bin: may not be written: Permission denied (mend the permissions" in line
+    assert f"{deep}/a.bin: may not be written: Permission denied (fix the permissions" in line
     assert work.read("deep/a.bin") == placeholder(b"abc")
     work.sync("--checkout")
     assert work.read("deep/a.bin") == b"abc"
