@@ -1,1 +1,1 @@
-"""Ways to a store elsewhere."""
+"""How remote stores are reached."""

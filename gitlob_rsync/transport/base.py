@@ -1,4 +1,4 @@
-"""The protocol of all transports: how jobs reach a store elsewhere, whatever stands behind it."""
+"""The protocol that every transport implements: what jobs can do with a remote store."""
 
 import calendar
 import math
@@ -13,13 +13,13 @@ from gitlob_rsync.location import Location
 
 
 class NotAStore(UsageError):
-    """There is no such folder at the remote."""
+    """The store's folder does not exist at the remote."""
 
 
 class BrokenOff(RemoteError):
-    """The remote cannot be reached, or was and is not any more: the same again may go well. `why`: what it said, in one
-    line; `answered`: it had answered before it broke off; `done`: files that had come, or gone, by name, with their sizes
-    in bytes."""
+    """The remote cannot be reached, or the connection broke: the same operation may succeed if it is tried again. `why`:
+    what was reported, in one line; `answered`: the remote had answered before; `done`: files transferred before the break,
+    name -> size in bytes."""
 
     why: str = ""
     answered: bool = False
@@ -27,15 +27,15 @@ class BrokenOff(RemoteError):
 
 
 class Busy(BrokenOff):
-    """The remote answers that it has too much to do just now."""
+    """The remote answered that it is too busy at the moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to transfer. `timeout` in seconds without progress; `bwlimit` as rsync takes it; `ssh_command`: a shell command,
-    as in GIT_SSH_COMMAND; `client` names this clone at the remote, so that two clones do not share one partial folder;
-    `retries`: how often a broken connection is tried again without progress; `rsync_path`: the rsync of the remote
-    machine, as its shell takes it; `askpass`: ssh may ask for passwords by SSH_ASKPASS."""
+    """How to transfer. `timeout`: seconds without progress; `bwlimit`: as rsync takes it; `ssh_command`: a shell command,
+    as in GIT_SSH_COMMAND; `client`: names this clone at the remote, so that two clones never share a partial folder;
+    `retries`: attempts without progress before a broken connection is given up; `rsync_path`: the remote machine's rsync,
+    as a word of its shell; `askpass`: whether ssh may ask for passwords through SSH_ASKPASS."""
 
     timeout: int
     client: str
@@ -49,7 +49,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The folder of a store: its permission bits (None where they do not show), and the contents of small files of ours."""
+    """The root folder of a store: its permission bits (None if unknown), and the contents of our small files in it."""
 
     mode: int | None
     files: Mapping[str, bytes]
@@ -60,13 +60,13 @@ class Root:
 
 
 def is_shared(root: int | None) -> bool:
-    """Whether permissions of a store's root say that all accounts of its group may write to the store."""
+    """Whether the permission bits of a store's root let every account of its group write to the store."""
     return root is not None and root & 0o2020 == 0o2020
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file of a remote store: `size` in bytes, `stamp` its last change, as rsync prints a time (UTC)."""
+    """A file in a remote store: `size` in bytes, `stamp` the time of its last change as rsync prints it (UTC)."""
 
     name: str
     size: int
@@ -74,8 +74,8 @@ class Item:
 
     @property
     def changed(self) -> float:
-        """When it was changed last, in seconds since 1970 by the clock of its machine. What cannot be a time is later than
-        all: nothing is deleted for its age then."""
+        """The time of its last change, in seconds since 1970 by its machine's clock. An impossible time counts as later
+        than all others, so that nothing is deleted because of it."""
         try:
             return calendar.timegm(time.strptime(self.stamp, "%Y/%m/%d-%H:%M:%S"))
         except ValueError:
@@ -83,71 +83,73 @@ class Item:
 
 
 class Transport(Protocol):
-    """What jobs ask of a store elsewhere: all that there is to say about a kind of transport. Files are given and returned
-    by their names in the store (store/layout.py), sizes are in bytes.
+    """What jobs can ask of a remote store, whatever reaches it. Files go by their names in the store (store/layout.py),
+    sizes are in bytes.
 
-    Everything raises GitlobError: RemoteError where the remote cannot be reached, or broke off (BrokenOff: another try may
-    do better), NotAStore where there is no such folder. A new kind is one class here and one line in choose.py; the tests in
-    tests/conformance hold for all of them.
+    Every operation may raise GitlobError: BrokenOff (a RemoteError) if the remote cannot be reached or the connection
+    broke, NotAStore if the store's folder does not exist. A new transport is one class with these methods and one line in
+    choose.py.
     """
 
     @property
     def location(self) -> Location: ...
 
     def close(self) -> None:
-        """End the connection, and remove what it needed on this machine."""
+        """Close the connection and remove its temporary files."""
 
     # The content
 
     def fetch(
         self, names: Iterable[str], into: str, partial: str, arrived: Callable[[str], None] | None = None
     ) -> dict[str, int]:
-        """Bring files into the folder `into`, without the folders they have in the store; what was cut off lies in its
-        folder `partial`, and the next call goes on from there. Files that the store lacks, or may not read, do not come.
-        Returns what came, and calls `arrived` with each name while others are still coming."""
+        """Download files into the folder `into`, flat: without the folders that they have in the store. A file that is cut
+        off is kept in its subfolder `partial`, and the next call resumes it. Files that the store lacks or cannot read are
+        left out. Returns name -> size of those that arrived, and calls `arrived` with each name while the transfer goes
+        on."""
 
     def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
-        """Bring files of the store at `root` to this one, but for those that it has in their size, unless `anew`; each gets
-        its name once it is whole. Makes the folder of the store, however deep. Returns what was sent."""
+        """Upload files from the store at `root`, except those that the remote has in the same size, unless `anew`. A file
+        gets its final name once it is whole. Creates the store's folder and its parents. Returns name -> size of those that
+        were sent."""
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
-        """Of these files, those that the store has."""
+        """The sizes of those of these files that the store has."""
 
     def listing(self) -> list[Item]:
-        """All files of the content."""
+        """All files of the store's content."""
 
     def listing_with_left_over(self) -> tuple[list[Item], list[Item]]:
-        """The same, and files that a transfer has not finished, some of which may be being written just now."""
+        """The same, and files that transfers have not finished; some may still be being written."""
 
     def move_aside(self, names: Collection[str], folder: str) -> None:
-        """Move files into a folder below ASIDE, under the names that they have."""
+        """Move files of the content into a folder below ASIDE, keeping their names."""
 
     def bring_back(self, names: Collection[str], folder: str) -> None:
-        """Move files from a folder below ASIDE to where they belong."""
+        """Move files from a folder below ASIDE back into the content."""
 
-    # What is ours beside the content, below ASIDE (store/aside.py)
+    # Our own files beside the content, below ASIDE (store/aside.py)
 
     def look(self, *files: str) -> Root:
-        """See the folder of the store, and read small `files` below ASIDE."""
+        """Inspect the store's root, and read small `files` below ASIDE."""
 
     def has_content(self) -> bool:
-        """Whether the folder of the store has what only a store has: a binary, or a clone's list of what it needs."""
+        """Whether the root holds what only a store holds: a binary, or a clone's list of what it needs."""
 
     def make_shared_root(self) -> None:
-        """Make the folder of the store one that all accounts of its group may write to."""
+        """Create the store's root, or change it, so that every account of its group may write to it."""
 
     def publish(self, files: Mapping[str, bytes], *, anew: bool = True) -> None:
-        """Write small files below ASIDE, one after the other in the order of their names; `anew`: also where one of the same
-        size is there."""
+        """Write small files below ASIDE, one after the other in the order of their names; `anew`: even over one of the same
+        size."""
 
     def listing_aside(self, folder: str) -> list[Item]:
-        """The files of a folder below ASIDE, by their names in it; none where there is no such folder."""
+        """The files of a folder below ASIDE, by their names in it; none if the folder does not exist."""
 
     def read_aside(self, folder: str, file: str = "**") -> dict[str, bytes]:
-        """The same files, or one of them, with their contents: for small ones."""
+        """The contents of these files, or of one of them; for small files."""
 
     def delete(self, names: Collection[str], folder: str = "") -> None:
         """Delete files of a folder below ASIDE, by their names in it."""
 
     def empty(self, folder: str, names: Collection[str]) -> None:
-        """Delete these files of a folder below ASIDE, and the folder if nothing else has come into it."""
+        """Delete these files of a folder below ASIDE, and the folder itself unless something else is in it."""

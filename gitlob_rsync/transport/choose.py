@@ -1,4 +1,4 @@
-"""Which transport reaches a location: the one place that knows them all."""
+"""Chooses the transport for a location: the one place that knows them all."""
 
 from gitlob_rsync.location import Location
 from gitlob_rsync.progress import Meter
@@ -9,13 +9,13 @@ from gitlob_rsync.transport.rsync.transport import RsyncTransport
 
 
 def connect(location: Location, options: Options, meter: Meter) -> Transport:
-    """A transport to the store at a location, to be closed; nothing is connected before it is needed. Raises UsageError
-    where this machine lacks what the transport takes."""
+    """Return a transport for the store at a location; the caller closes it. It connects when it is first used. Raises
+    UsageError if a program that the transport needs is not installed."""
     # a path, ssh, or a daemon: rsync reaches all of them
     return Retrying(RsyncTransport(location, options, meter), options.retries, meter)
 
 
 def rsync_version() -> str:
-    """The version of this machine's rsync, as `gitlob-setup --check` reports it. Raises UsageError where there is none, or
-    one that is too old."""
+    """The version of this machine's rsync, as `gitlob-setup --check` reports it. Raises UsageError if there is none, or it
+    is too old."""
     return ".".join(map(str, flags.local_version()))

@@ -1,4 +1,4 @@
-"""A transport that tries again: what a broken connection left undone is asked for once more, after a pause."""
+"""Retrying, as a wrapper around a transport: an operation that a broken connection ended is repeated after a pause."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -9,14 +9,14 @@ from gitlob_rsync.progress import Meter
 from gitlob_rsync.transport.base import BrokenOff, Busy, Item, Root, Transport
 
 _PAUSE = 2.0
-"""Seconds before a broken connection is tried again; twice as long before each further try."""
+"""Seconds before the first retry; doubled before each further one."""
 
 R = TypeVar("R")
 
 
 class Retrying:
-    """Another transport, each operation of which is tried again up to `retries` times without progress, if its connection
-    broke off after it had worked, or if the remote said that it is busy."""
+    """A transport whose operations are retried, up to `retries` times without progress, if the connection broke after the
+    remote had answered, or if the remote is busy."""
 
     def __init__(self, transport: Transport, retries: int, meter: Meter) -> None:
         self._transport = transport
@@ -31,7 +31,7 @@ class Retrying:
         self._transport.close()
 
     def _again(self, operation: Callable[[], R], done: dict[str, int] | None = None) -> R:
-        """`done`: collects the files that came, or went, before a connection broke off."""
+        """Run an operation, with retries; `done` collects the files transferred before a connection broke."""
         done = {} if done is None else done
         tries = 0
         while True:
@@ -45,7 +45,7 @@ class Retrying:
                     raise
                 pause = _PAUSE * 2 ** (tries - 1)
                 self._meter.note(
-                    f"{self.location}: {error.why}: again in {pause:.0f} seconds ({tries} of {self._retries})"
+                    f"{self.location}: {error.why}; retrying in {pause:.0f} seconds ({tries} of {self._retries})"
                 )
                 time.sleep(pause)
 
@@ -53,7 +53,7 @@ class Retrying:
         self, names: Iterable[str], into: str, partial: str, arrived: Callable[[str], None] | None = None
     ) -> dict[str, int]:
         names, done = list(names), dict[str, int]()
-        # what has come lies in `into`, and is passed over
+        # files that have arrived are in `into`, so that a retry skips them
         return done | self._again(lambda: self._transport.fetch(names, into, partial, arrived), done)
 
     def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:

@@ -290,7 +290,7 @@ def test_a_key_that_is_not_let_in(ready: Work, sshd: Sshd, tmp_path: Path) -> No
     line = one_line(
         ready.sync("--push", sshd.location(tmp_path / "x"), code=4, env={"GIT_SSH_COMMAND": f"ssh -F {config}"})
     )
-    assert "ssh was not let in" in line
+    assert "ssh login refused" in line
 
 
 def test_a_host_without_rsync(ready: Work, sshd: Sshd, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_a_store_that_is_not_there_yet(
     place = make_place(kind, request)
     work = repository(tmp_path / "work", place.location, {"a.bin": b"abc"}, have=False)
     line = one_line(work.sync(*arguments, code=2))
-    assert f"{place.location} is not there" in line
+    assert f"{place.location} does not exist" in line
 
 
 @pytest.mark.parametrize("kind", ["path", "ssh", "daemon"])

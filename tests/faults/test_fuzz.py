@@ -616,8 +616,8 @@ SAID = st.lists(st.one_of(st.sampled_from(TELLING), WORDS), max_size=8).map("".j
 
 @given(st.integers(-64, 300), SAID)
 def test_whatever_rsync_ends_with_is_told_in_one_line(code: int, said: str) -> None:
-    gist = meaning.gist(NAS, said)
-    assert gist and len(gist.splitlines()) == 1
+    line = meaning.quote(NAS, said)
+    assert line and len(line.splitlines()) == 1
     error = meaning.failure(NAS, run.Ended(code, [], said, 0))
     assert isinstance(error, GitlobError) and error.exit_code in (1, 2, 4)
     assert "nas/module/größe" in one_line(error)

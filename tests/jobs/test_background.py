@@ -220,4 +220,4 @@ def test_a_broken_remote_does_not_fail_the_checkout(hooked: Work, tmp_path: Path
     hooked.git("config", "remote.origin.git-lob-path", str(tmp_path / "nowhere"))
     done = subprocess.run(["git", "checkout", "-q", "-b", "new"], cwd=hooked.path, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
-    wait_until(lambda: (hooked.content.parent / "log").exists() and "is not there" in log_of(hooked), "its log tells")
+    wait_until(lambda: (hooked.content.parent / "log").exists() and "does not exist" in log_of(hooked), "its log tells")

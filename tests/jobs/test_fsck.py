@@ -147,7 +147,7 @@ def test_a_remote_that_was_never_pushed_to(tmp_path: Path, store: Path) -> None:
     commit(work, {"a.bin": b"abc"})
     put(work.content, b"abc")
     line = run(work, "--remote", "-q", code=2).stderr
-    assert str(store) in line and "is not there" in line
+    assert str(store) in line and "does not exist" in line
 
 
 # Damage
@@ -1261,4 +1261,4 @@ def test_outside_a_repository(tmp_path: Path) -> None:
 
 def test_a_daemon_that_has_no_such_folder(three: Work, rsyncd: Daemon) -> None:
     line = one_line(run(three, "-q", "--remote", rsyncd.location("none"), code=2))
-    assert "is not there" in line
+    assert "does not exist" in line

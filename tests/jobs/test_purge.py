@@ -637,7 +637,7 @@ def test_an_unreachable_remote(repo: Work) -> None:
 
 def test_a_remote_store_that_is_not_there(repo: Work, store: Path) -> None:
     shutil.rmtree(store)
-    assert "is not there" in unharmed(repo, code=2)
+    assert "does not exist" in unharmed(repo, code=2)
 
 
 def test_a_listing_that_breaks_off(repo: Work, tmp_path: Path) -> None:

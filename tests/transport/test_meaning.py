@@ -87,7 +87,7 @@ def test_a_broken_line_is_tried_again_whatever_start_files_print(
     env = {"GIT_SSH_COMMAND": f"{ssh} -oControlPath={tmp_path}/none -oControlMaster=no"}
     said = ready.sync("--push", env=env, code=code).stderr
     assert "fortune" not in said and "quota" not in said and "publickey" not in said
-    assert "again in 2 seconds" in said if code == 0 else "cannot be reached or broke off" in said
+    assert "retrying in 2 seconds" in said if code == 0 else "or the connection broke" in said
     ready.sync("--push", env=env)
     assert check(tmp_path / "remote" / "x") == {sha_of(b"abc")}
 
@@ -107,7 +107,7 @@ def test_a_line_that_breaks_amid_a_transfer_is_tried_again(ready: Work, sshd: Ss
     os.kill(int(pid.read_text()), signal.SIGKILL)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 0, said
-    assert "again in 2 seconds" in said and "fortune" not in said and "quota" not in said
+    assert "retrying in 2 seconds" in said and "fortune" not in said and "quota" not in said
     assert check(work.content) == {sha_of(content)}
 
 
@@ -144,7 +144,7 @@ def test_a_banner_is_never_a_cause(ready: Work, greeting: Sshd, tmp_path: Path) 
     there = greeting.location(tmp_path / "nowhere")
     drop(ready.content, b"abc")
     line = one_line(ready.sync("--pull", there, code=2, env={"GIT_SSH_COMMAND": greeting.command}))
-    assert f"{there} is not there" in line and "change_dir" in line
+    assert f"{there} does not exist" in line and "change_dir" in line
     put(tmp_path / "nowhere", b"abc")
     ready.sync("--pull", there, env={"GIT_SSH_COMMAND": greeting.command})
     assert check(ready.content) == {sha_of(b"abc")}
@@ -155,7 +155,7 @@ def test_a_key_that_is_not_let_in_behind_a_banner(ready: Work, greeting: Sshd, t
         (greeting.folder / "config").read_text().replace(f"{greeting.folder}/id", f"{greeting.folder}/host")
     )
     line = refused(ready, greeting, tmp_path, f"ssh -F {greeting.folder}/config.stranger", 4)
-    assert "ssh was not let in: root@127.0.0.1: Permission denied (publickey" in line
+    assert "ssh login refused: root@127.0.0.1: Permission denied (publickey" in line
 
 
 def test_a_key_that_is_too_open(ready: Work, greeting: Sshd, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_an_ssh_of_a_script_that_has_a_command_of_its_own(ready: Work, sshd: Ssh
 def test_an_ssh_command_that_does_not_run(ready: Work, sshd: Sshd, tmp_path: Path) -> None:
     """It is not the far machine that lacks something."""
     line = refused(ready, sshd, tmp_path, f"{tmp_path}/no/such/program", 2)
-    assert "the ssh command does not run" in line and "GIT_SSH_COMMAND" in line and "remote machine" not in line
+    assert "the ssh command cannot be run" in line and "GIT_SSH_COMMAND" in line and "remote machine" not in line
 
 
 # The far machine's reasons
@@ -210,18 +210,18 @@ def test_an_ssh_command_that_does_not_run(ready: Work, sshd: Sshd, tmp_path: Pat
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("echo 'This service allows sftp connections only.'; exit 1", "sftp alone"),
-        ("echo 'This service allows sftp connections only.' >&2; exit 1", "sftp alone"),
+        ("echo 'This service allows sftp connections only.'; exit 1", "allows only sftp"),
+        ("echo 'This service allows sftp connections only.' >&2; exit 1", "allows only sftp"),
         ("echo; echo 'This account is currently not available.'; exit 1", "has no shell"),
-        ("exec rrsync -ro {}", "lets nobody write"),
-        ("exec rrsync -no-overwrite {}", "rrsync there refused"),
-        ("echo 'rrsync error: no such thing' >&2; exit 1", "rrsync there refused"),
+        ("exec rrsync -ro {}", "is read-only"),
+        ("exec rrsync -no-overwrite {}", "remote rrsync refused"),
+        ("echo 'rrsync error: no such thing' >&2; exit 1", "remote rrsync refused"),
         (
             "echo 'rsync: unrecognized option `--from0'\"'\" >&2; echo 'usage: openrsync [-a]' >&2; exit 1",
             "is openrsync",
         ),
         ("echo 'openrsync: unknown option -- e' >&2; exit 1", "is openrsync"),
-        ("PATH=/nowhere; eval $SSH_ORIGINAL_COMMAND", "no rsync there"),
+        ("PATH=/nowhere; eval $SSH_ORIGINAL_COMMAND", "rsync not found"),
     ],
 )
 def test_what_the_far_machine_does_not_do(ready: Work, sshd: Sshd, tmp_path: Path, script: str, words: str) -> None:
@@ -236,7 +236,7 @@ def test_a_real_account_for_sftp_alone(ready: Work, tmp_path: Path) -> None:
     folder = tmp_path / "sftp"
     folder.mkdir()
     with serve_ssh(folder, "ForceCommand internal-sftp") as server:
-        assert "sftp alone" in refused(ready, server, tmp_path, server.command, 2)
+        assert "allows only sftp" in refused(ready, server, tmp_path, server.command, 2)
 
 
 def test_what_a_start_file_prints_where_rsync_should_is_named(ready: Work, sshd: Sshd, tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_daemon_that_is_busy_is_asked_again(tmp_path: Path) -> None:
             assert "the rsync daemon is busy" in line and "run it again later" in line
             work.git("config", "--unset", "git-lob.retries")
             threading.Timer(1, other.terminate).start()
-            assert "again in 2 seconds" in work.sync("--push").stderr
+            assert "retrying in 2 seconds" in work.sync("--push").stderr
         finally:
             other.terminate()
             other.wait()
@@ -322,7 +322,7 @@ def test_a_password_that_lacks_is_named(tmp_path: Path, password: str | None) ->
         work = repository(tmp_path / "work", there.replace("rsync://", "rsync://me@"), {"a.bin": b"abc"})
         line = one_line(work.sync("--push", code=2, env=env))
     assert "RSYNC_PASSWORD" in line and "Password:" not in line and "run it again" not in line
-    assert ("wants a password" in line) == (password is None)
+    assert ("requires a password" in line) == (password is None)
 
 
 def test_a_daemon_that_resets_the_connection_is_asked_without_what_it_may_not_know(
@@ -368,7 +368,7 @@ def test_a_store_that_cannot_be_opened_is_not_one_that_is_not_there_yet(
     for command in (["gitlob-sync", "--pull"], ["gitlob-sync", "--pull", "--complete"], ["gitlob-setup", "--check"]):
         done = work.run(*command, code=None)
         assert done.returncode in (1, 2), (command, done.stderr, done.stdout)
-        assert "is not there" not in done.stderr and "first push" not in done.stdout + done.stderr, (command, done)
+        assert "does not exist" not in done.stderr and "first push" not in done.stdout + done.stderr, (command, done)
         assert location in done.stderr
         assert "cannot be opened" in done.stderr, (command, done.stderr)
 
@@ -471,10 +471,10 @@ def test_a_key_with_a_passphrase_is_asked_for_where_that_is_wanted(sshd: Sshd, t
     env = {"GIT_SSH_COMMAND": f"ssh -F {config}", "SSH_ASKPASS": str(tmp_path / "askpass")}
     work = repository(tmp_path / "work", sshd.location(tmp_path / "remote"), {"a.bin": b"abc"})
     (work.path / ".gitlobconfig").write_text("[git-lob]\n\taskpass = true\n")
-    assert "not let in" in work.sync("--push", code=4, env=env).stderr, "a tracked file does not switch it on"
+    assert "login refused" in work.sync("--push", code=4, env=env).stderr, "a tracked file does not switch it on"
     assert not (tmp_path / "asked").exists(), "by default nobody is asked"
     work.git("config", "git-lob.askpass", "true")
-    assert "not let in" in work.sync("--push", code=4, env={"GIT_SSH_COMMAND": f"ssh -F {config}"}).stderr
+    assert "login refused" in work.sync("--push", code=4, env={"GIT_SSH_COMMAND": f"ssh -F {config}"}).stderr
     work.sync("--push", env=env)
     assert "passphrase" in (tmp_path / "asked").read_text()
     assert check(tmp_path / "remote") == {sha_of(b"abc")}
@@ -497,7 +497,7 @@ def test_the_far_rsync_is_where_the_user_says(sshd: Sshd, tmp_path: Path) -> Non
         assert f"{key} in .gitlobconfig is ignored" in said
         assert not (tmp_path / "log").exists() and not (tmp_path / "executed").exists()
     work.git("config", "git-lob.rsync-path", "/nowhere/rsync")
-    assert "no rsync there" in work.sync("--push", "--recheck", env=env, code=2).stderr
+    assert "rsync not found" in work.sync("--push", "--recheck", env=env, code=2).stderr
     work.git("config", "remote.origin.git-lob-rsync-path", f"'{own}'")
     work.sync("--push", "--recheck", env=env)
     assert "--server" in (tmp_path / "log").read_text()

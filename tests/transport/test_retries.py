@@ -52,8 +52,8 @@ def test_a_broken_connection_is_tried_again(work: Work, breaks: Path, code: int)
     (breaks / "codes").write_text(f"{code}\n")
     done = work.sync("--pull")
     assert len(runs(breaks)) == 2
-    (note,) = [line for line in done.stderr.splitlines() if "again in" in line]
-    assert note.startswith("gitlob-sync: ") and "again in 2 seconds (1 of 3)" in note
+    (note,) = [line for line in done.stderr.splitlines() if "retrying in" in line]
+    assert note.startswith("gitlob-sync: ") and "retrying in 2 seconds (1 of 3)" in note
     assert check(work.content) == {sha_of(b"one"), sha_of(b"two")}
 
 
@@ -109,6 +109,6 @@ def test_a_killed_rsync_goes_on_where_it_was(
     os.kill(client_of(process.pid, tmp_path), signal.SIGKILL)
     begun = time.monotonic()
     said = process.communicate(timeout=120)[1]
-    assert process.returncode == 0 and b"again in 2 seconds" in said
+    assert process.returncode == 0 and b"retrying in 2 seconds" in said
     assert time.monotonic() - begun >= 2
     assert check(place.folder) == check(other.content) == {sha_of(content)} and len(content) > 2 * CHUNK

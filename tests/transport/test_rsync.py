@@ -228,7 +228,7 @@ def test_a_folder_below_the_module_of_a_daemon(tmp_path: Path, chroot: str, fold
         work.sync("--push")
         assert check(tmp_path / "module" / folder) == {sha_of(b"abc")}
         assert other.json("--pull")["transferred"] == 1
-    assert "is not there" in one_line(missing)
+    assert "does not exist" in one_line(missing)
     assert missing.returncode == 2
 
 
@@ -249,8 +249,8 @@ def test_a_daemon_that_wants_a_password(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "word", "codes"),
     [
-        (b"", "broke off", {4}),
-        (b"@RSYNCD: 31.0 sha1 md5\n", "broke off", {4}),
+        (b"", "connection broke", {4}),
+        (b"@RSYNCD: 31.0 sha1 md5\n", "connection broke", {4}),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP/1.1 400", {2}),
         (b"@RSYNCD: 31.0\n@ERROR: no \x1b[31m\nentry\n", "@ERROR: no ", {2}),
         (b"@RSYNCD: 31.0 sha1 md5\n@RSYNCD: OK\n" + bytes(range(256)) * 4, "127.0.0.1", {1, 2, 4}),
@@ -300,7 +300,7 @@ def test_a_temporary_folder_with_a_name_of_any_length(
         (1, "rsync: --from0: unknown option", 2, "--from0"),
         (1, "ERROR: module is read only", 2, "read only"),
         (2, "protocol version mismatch -- is your shell clean?", 1, "is your shell clean"),
-        (3, "rsync: [sender] change_dir failed: No such file or directory (2)", 2, "is not there"),
+        (3, "rsync: [sender] change_dir failed: No such file or directory (2)", 2, "does not exist"),
         (3, 'rsync: [sender] change_dir "/x" failed: Transport endpoint is not connected (107)', 1, "cannot be opened"),
         (3, 'rsync: change_dir "/x" failed: Input/output error (5)', 1, "cannot be opened"),
         (3, 'rsync: change_dir#3 "/x" failed: Host is down (112)', 1, "cannot be opened"),
@@ -329,7 +329,7 @@ def test_a_temporary_folder_with_a_name_of_any_length(
         (127, "sh: 1: rsync: not found", 2, "install rsync"),
         (12, "sh: 1: rsync: not found", 2, "install rsync"),
         (255, "ssh: Could not resolve hostname nas: Name or service not known", 4, "resolve hostname"),
-        (255, "root@nas: Permission denied (publickey).", 4, "ssh was not let in"),
+        (255, "root@nas: Permission denied (publickey).", 4, "ssh login refused"),
         (255, "Host key verification failed.", 4, "host's key"),
         (255, "a\nb: Disk quota exceeded\nc", 4, "run it again"),
     ],

@@ -1,4 +1,4 @@
-"""The content of a remote store: files are fetched, sent, looked for and listed."""
+"""The content of a remote store: fetching, sending, finding and listing its files."""
 
 import os
 import re
@@ -10,31 +10,26 @@ from gitlob_rsync.store.layout import EMPTY, META, NAME, name
 from gitlob_rsync.store.store import check_folders
 from gitlob_rsync.transport.base import Item
 from gitlob_rsync.transport.rsync import flags
-from gitlob_rsync.transport.rsync.line import Line
 from gitlob_rsync.transport.rsync.meaning import (
-    gist,
-    lacks_modes_alone,
+    causes,
     lacks_root,
     no_room,
-    telling,
+    only_modes_failed,
+    quote,
 )
+from gitlob_rsync.transport.rsync.session import Session
 
 _NOWHERE = re.compile(r"link_stat .* failed: (Too many levels of symbolic links|Invalid cross-device link)")
-"""What a daemon says of a name below a link: it follows none there, or (since CVE-2026-29518) none that leads out."""
+"""A daemon's message about a name below a link: it follows no links, or (since CVE-2026-29518) none that lead outside."""
 
 
-class Content(Line):
-    """See Transport (base.py) for what is promised."""
+class Content(Session):
+    """Implements Transport (base.py), which documents the methods."""
 
     def fetch(
         self, names: Iterable[str], into: str, partial: str, arrived: Callable[[str], None] | None = None
     ) -> dict[str, int]:
-        """Bring files of the remote store into a staging folder, where they lie without the store's folders; what is cut
-        off lies in its folder `partial`. Those that the store lacks, or may not read, do not come.
-
-        Returns what came, by its name there, and tells `arrived` of each while others still come. Raises RemoteError where
-        the connection broke (what had come stays), NotAStore.
-        """
+        """Download files. What arrived before an error stays. Names come back as they are in `into`."""
         source, names = self._to_read(names, flat=True)
         ended = self._run(
             lambda: flags.fetch_args(self._version, self._lacking, partial), source, into + "/", names,
@@ -43,15 +38,13 @@ class Content(Line):
         if ended.code not in (0, 23, 24) or (ended.code == 23 and no_room(ended)):
             raise self._failure(ended, into, moved=True)
         if ended.code == 23 and not ended.items:
-            self.sizes([name(EMPTY, META)])  # tells a store that lacks all of it from a place where no store is
-        if ended.code == 23 and telling(ended.stderr) and not lacks_modes_alone(ended):
-            self._meter.warn(f"{self.location}: {gist(self.location, ended.stderr)}")
+            self.sizes([name(EMPTY, META)])  # raises NotAStore, unless it is a store that lacks all of them
+        if ended.code == 23 and causes(ended.stderr) and not only_modes_failed(ended):
+            self._meter.warn(f"{self.location}: {quote(self.location, ended.stderr)}")
         return ended.sizes()
 
     def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
-        """Bring files of the store at `root` to the remote one, but for those that it has in their size, unless `anew`.
-        Makes its folder, however deep. Returns what was sent. Raises GitlobError where a link on a disk of ours would lead
-        away."""
+        """Upload files. Raises GitlobError if the store is on a local path and a link would lead out of it."""
         names = list(names)
         self._check_folders(names)
 
@@ -66,22 +59,23 @@ class Content(Line):
                 self._make_root(self.location.path.rstrip("/"))
                 continue
             break
-        if ended.code and not (lacks_modes_alone(ended) and self._has(names, root)):
+        if ended.code and not (only_modes_failed(ended) and self._has(names, root)):
             raise self._failure(ended, moved=True)
         return ended.sizes()
 
     def _has(self, names: Iterable[str], root: str) -> bool:
-        """Whether the remote store has files in the sizes that they have below `root`."""
-        there = self.sizes(names)
-        return all(there.get(name) == os.lstat(f"{root}/{name}").st_size for name in names)
+        """Whether the remote store has these files, in the sizes that they have below `root`."""
+        found = self.sizes(names)
+        return all(found.get(name) == os.lstat(f"{root}/{name}").st_size for name in names)
 
     def _check_folders(self, names: Iterable[str]) -> None:
-        """On a disk of ours, raise GitlobError where a link would lead away what is to get to these names."""
+        """For a store on a local path, raise GitlobError if a link would divert writes to these names."""
         if self.location.kind is Kind.PATH:
             check_folders(self.location.path, names)
 
     def _remote_umask(self) -> int | None:
-        """A store on a disk of ours is for whom its root is for, whatever our umask; elsewhere the far umask rules."""
+        """The umask to run rsync with: files in a store on a local path are for those who may use its root, whatever our
+        umask is; None elsewhere, where the remote machine's own umask applies."""
         if self.location.kind is not Kind.PATH:
             return None
         try:
@@ -90,7 +84,7 @@ class Content(Line):
             return None
 
     def _make_root(self, path: str) -> None:
-        """Make a folder at the remote, level by level, for an rsync that has no --mkpath."""
+        """Create a folder at the remote, level by level, for an rsync without --mkpath."""
         empty = os.path.join(self._scratch, "empty")
         os.makedirs(empty, exist_ok=True)
         target = Location(self.location.kind, path, self.location.host, self.location.port)
@@ -104,22 +98,22 @@ class Content(Line):
             self._make_root(above)
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
-        """Of files by name, those that the remote store has, with their sizes. Nothing is transferred."""
+        """The sizes of those of these files that the store has; a dry run, which transfers nothing."""
         empty = tempfile.mkdtemp(dir=self._scratch)
         source, names = self._to_read(names)
         ended = self._run(lambda: flags.look_args(self._version, self._lacking), source, empty + "/", names)
-        told = [line for line in telling(ended.stderr) if not _NOWHERE.search(line)]
-        failed = ended.code not in (0, 24) and (ended.code != 23 or told)
+        problems = [line for line in causes(ended.stderr) if not _NOWHERE.search(line)]
+        failed = ended.code not in (0, 24) and (ended.code != 23 or problems)
         if failed or lacks_root(self.location, ended):
             raise self._failure(ended)
         return ended.sizes()
 
     def listing(self) -> list[Item]:
-        """All files of the remote store that have a store's names."""
+        """All files whose names are those of a store's content."""
         return [item for item in self._list(flags.list_args) if NAME.match(item.name)]
 
     def listing_with_left_over(self) -> tuple[list[Item], list[Item]]:
-        """The same, and what is there of files that an rsync did not come to name; some it may be writing now."""
+        """The same, and unfinished files that have not got their final names; some may still be being written."""
         found = self._list(lambda: flags.list_args(left_over=True))
         return (
             [item for item in found if NAME.match(item.name)],
@@ -134,9 +128,9 @@ class Content(Line):
         return ended.items
 
     def _to_read(self, names: Iterable[str], *, flat: bool = False) -> tuple[str, Iterable[str]]:
-        """Source and file list of a pull; `/./` says where what files are called here begins, `flat` that it is their bare
-        name. A daemon of version 3.5.0 does not find what a list names below a folder of its module, so names count from
-        the module there."""
+        """The source and the file list of a download. The part of a name behind `/./` is the name that the local file gets;
+        with `flat`, that is the base name alone. A daemon of version 3.5.0 does not find names in a list that are relative
+        to a folder of its module, so with daemons they are relative to the module."""
         module, _, folder = self.location.path.partition("/")
         source = self.location
         prefix = ""

@@ -1,4 +1,4 @@
-"""rsync's options, and which versions know them. Pure, but for asking the rsync on PATH what it is."""
+"""rsync's options, and which versions know them. Pure functions, except for asking the rsync on PATH its version."""
 
 import os
 import re
@@ -16,18 +16,18 @@ from gitlob_rsync.transport.rsync.ssh import CONNECT_SECONDS
 OLDEST = (3, 1, 3)
 _VERSION = r"rsync +version v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})"
 _NOT_EVERYWHERE = {"--mkpath": (3, 2, 3), "--fsync": (3, 2, 4), "--trust-sender": (3, 2, 5)}
-"""Options and the version that brought them. The first two must be known to the remote's rsync too."""
+"""Options, and the version that introduced them. The remote's rsync must know the first two as well."""
 
 
 def local_version() -> tuple[int, ...]:
-    """The version of the rsync on PATH. Raises UsageError where it is none that will do."""
-    # an openrsync says it on stderr, or that it does not know the option
+    """The version of the rsync on PATH. Raises UsageError if it cannot be used."""
+    # an openrsync prints its version, or that it does not know the option, on stderr
     argv = [process.tool("rsync"), "--version"]
     return version_in(process.run(argv, env=process.clean_env(), ok=(0, 1), merged=True))
 
 
 def version_in(said: bytes) -> tuple[int, ...]:
-    """The version that `rsync --version` says. Raises as local_version."""
+    """The version in the output of `rsync --version`. Raises as local_version."""
     lines = said.decode(errors="replace").splitlines() or [""]
     for line in lines:
         if re.match(r"openrsync|usage: openrsync|(\S*/)?rsync: (unrecognized|unknown) option", line):
@@ -45,7 +45,8 @@ def version_in(said: bytes) -> tuple[int, ...]:
 def transport(
     location: Location, version: tuple[int, ...], timeout: int, ssh: str | None, rsync_path: str | None = None
 ) -> list[str]:
-    """The options that reach a location; `ssh` is the value of -e, `rsync_path` the far rsync's name for its shell."""
+    """The options for reaching a location; `ssh`: the value of -e; `rsync_path`: the remote rsync, as a word of its
+    shell."""
     if location.kind is Kind.DAEMON:
         return [f"--timeout={timeout}", f"--contimeout={min(timeout, CONNECT_SECONDS)}", "--no-motd"]
     args = [f"--timeout={timeout}"]
@@ -54,28 +55,29 @@ def transport(
         args += ["-e", ssh]
         if rsync_path:
             args.append(f"--rsync-path={rsync_path}")
-        # the far shell gets the path: newer ones escape what it would act on, but for this one character
-        path = re.sub(r"\A~[\w.-]*(?=/|\Z)", "", location.path)  # it is for the shell to say whose home that is
+        # the remote shell sees the path: newer versions escape what it would interpret, except for this one character
+        path = re.sub(r"\A~[\w.-]*(?=/|\Z)", "", location.path)  # the shell is to expand a home folder
         if re.search(r"[^\w@%+=:,./-]" if version < (3, 2, 4) else "`", path):
             args.append("--protect-args")
     return args
 
 
 def _known(version: tuple[int, ...], lacking: Iterable[str], *flags: str) -> list[str]:
-    """Of flags that not every rsync knows, those that both sides do."""
+    """Those of these flags that both sides know."""
     return [flag for flag in flags if version >= _NOT_EVERYWHERE[flag] and flag not in lacking]
 
 
 _PARTIAL = ".rsync-partial-"
-"""The folder, beside its place, of a part of a file that was sent, and its beginning: the client's name follows."""
+"""The beginning of the name of the folder in which a part of a file is kept, beside the file's place; the client's name
+follows."""
 _FILES = ("--files-from=-", "--from0", "--no-dirs", "--no-h", FORMAT)
 _PLAIN = ("--no-perms", "--chmod=ugo=rwX")
-"""The umask of the receiving side rules."""
+"""Leaves permissions to the receiving side's umask."""
 
 
 def permissions(root: int | None) -> tuple[str, ...]:
-    """What becomes of the permissions of what is sent, by those of the store's root: a group that may write there, and
-    whose the root's files become (setgid), may write below it too, whatever the umask of who sends."""
+    """The options for the permissions of sent files, given those of the store's root: if a group may write to the root and
+    files in it inherit that group (setgid), the group may write below it too, whatever the sender's umask is."""
     if root is None or not is_shared(root):
         return _PLAIN
     folder = root & 0o777 | 0o2700
@@ -83,16 +85,16 @@ def permissions(root: int | None) -> tuple[str, ...]:
 
 
 def for_both(given: Iterable[str]) -> set[str]:
-    """Of the flags given, those that both sides have to know, and not every rsync does."""
+    """Those of the given flags that both sides must know and some versions of rsync do not."""
     return {flag for flag in ("--mkpath", "--fsync") if flag in given}
 
 
 _RESUMES = "--no-whole-file"
-"""Between two folders of one machine rsync does not go on with what a cut-off run left, unless it is told to."""
+"""Without it, rsync does not resume between two folders of one machine."""
 
 
 def refused(given: Iterable[str], said: str) -> set[str]:
-    """Of the flags given, those that one side said that it does not know, or does not allow."""
+    """Those of the given flags that one side reported as unknown or not allowed."""
     return {
         flag
         for flag in _NOT_EVERYWHERE
@@ -133,19 +135,19 @@ def list_args(left_over: bool = False) -> list[str]:
 
 
 MOST_READ = 4096
-"""Bytes of a small file of ours; a larger one says nothing."""
+"""Bytes: our small files are no larger; what is larger is ignored."""
 SHARED_ROOT = 0o2775
-"""The permissions of the root of a store that the accounts of a group share, as `git init --shared=group` has it."""
+"""The permissions of a store's root that the accounts of a group share, as with `git init --shared=group`."""
 LEFT_OVER = re.compile(
     r"(...)/(...)/(\.\1\2[0-9a-f]{34}_(meta|\d+)\.\w{6}|" + re.escape(_PARTIAL) + r"[^/]+/\1\2[0-9a-f]{34}_(meta|\d+))|"
     rf"{ASIDE}/[a-z]+/(\.[0-9a-f]+(\.edition)?\.\w{{6}}|{re.escape(_PARTIAL)}[^/]+/[0-9a-f]+(\.edition)?)"
 )
-"""What rsync calls a file that it still writes, and one that it came to write a part of (--partial-dir). Where it is killed,
-nobody comes back for the one, and for the other only the clone that sent it."""
+"""rsync's names for a file that it is writing, and for a partial file (--partial-dir). If rsync is killed, the former is
+never used again, and the latter only by the clone that sent it."""
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file that was left over is a part of one, in a folder for such parts."""
+    """Whether an unfinished file is a partial one (--partial-dir)."""
     return f"/{_PARTIAL}" in name
 
 
@@ -155,7 +157,8 @@ def aside_args(folder: str, file: str = "**") -> list[str]:
 
 
 def root_args(files: Iterable[str]) -> list[str]:
-    """Small files below ASIDE, and the root's own permissions, which show where the target is not there yet."""
+    """Fetch small files below ASIDE, and show the root's own permissions, which rsync reports if the target does not exist
+    yet."""
     kept = [f"/{ASIDE}/"]
     for file in files:
         kept += [*(f"/{ASIDE}/{folder}/" for folder in _above(os.path.dirname(file)) if folder), f"/{ASIDE}/{file}"]
@@ -170,7 +173,7 @@ def root_args(files: Iterable[str]) -> list[str]:
 
 
 def content_args() -> list[str]:
-    """What only a store has, at its root."""
+    """List what only a store has at its root."""
     hex3 = "[0-9a-f]" * 3
     kept = (f"/{hex3}/", f"/{ASIDE}/", f"/{ASIDE}/*/")
     return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
@@ -181,13 +184,13 @@ def shared_root_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[s
 
 
 def _above(folder: str) -> list[str]:
-    """A folder and those above it: a/b/c -> a, a/b, a/b/c."""
+    """A folder and its parents: a/b/c -> a, a/b, a/b/c."""
     parts = folder.split("/")
     return ["/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def delete_args() -> list[str]:
-    # rsync >= 3.1.0 at both ends
+    # needs rsync 3.1.0 or later on both sides
     return ["--files-from=-", "--from0", "--no-perms", "--chmod=ugo=rwX", "--delete-missing-args"]
 
 
@@ -196,5 +199,5 @@ def move_args(into: str) -> list[str]:
 
 
 def empty_args(folder: str) -> list[str]:
-    """Delete a folder, and those below it, as far as no file is in them. (P protects, R does not: rsync(1).)"""
+    """Delete a folder and its subfolders where they hold no files (filter rules P: protect, R: risk, see rsync(1))."""
     return ["--recursive", "--delete", f"--filter=R /{folder}/", f"--filter=R /{folder}/**/", "--filter=P *"]

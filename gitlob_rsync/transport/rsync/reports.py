@@ -1,4 +1,4 @@
-"""What rsync reports while it runs: files, and how many bytes were moved."""
+"""Reads what rsync reports while it runs: files, and the number of bytes transferred."""
 
 import re
 import select
@@ -11,17 +11,17 @@ from gitlob_rsync.progress import Meter
 from gitlob_rsync.transport.base import Item
 
 FORMAT = "--out-format=%i|%l|%M|%B|%n"
-"""What happened, size in bytes, time of the last change, permissions, name."""
+"""What is done, size in bytes, time of the last change, permissions, name."""
 _ITEM = re.compile(rb"([<>]f[^|]{9})\|(\d{1,19})\|(\d{4}(?:/\d\d){2}-\d\d(?::\d\d){2})\|[^|]{9}\|(.*)\Z", re.DOTALL)
 _FOLDER = re.compile(rb"cd[^|]{9}\|\d+\|[^|]*\|([-r][-w][-xsS][-r][-w][-xsS][-r][-w][-xtT])\|(.*)/\Z", re.DOTALL)
 _TOTAL = re.compile(rb" *(\d{1,19}) +\d+%")
 _LOOK = 0.5
-"""Seconds of silence after which to see whether rsync is still there."""
+"""Seconds of silence after which to check that rsync is still running."""
 
 
 @dataclass(slots=True)
 class Heard:
-    """What a run reported so far; `moved` in bytes. `folders`: those that were made here, with their permissions there."""
+    """What a run has reported so far. `moved`: bytes; `folders`: created locally, name -> permission bits at the remote."""
 
     items: list[Item] = field(default_factory=list)
     folders: dict[str, int] = field(default_factory=dict)
@@ -30,12 +30,12 @@ class Heard:
 
 @dataclass(slots=True)
 class Patience:
-    """For how many `seconds` an rsync may report nothing. Its own timeout does not fire while it waits for a side that is
-    frozen, or for a line that swallows all: the keep-alives that it sends count.
+    """How many `seconds` an rsync may be silent. Its own timeout does not fire while the other side is frozen or the
+    network drops everything, because the keep-alives that it sends count as activity.
 
-    `read`: how much it has read so far, in bytes; None where nobody tells. One that reports nothing may still be well while
-    that grows, and cannot be called silent where it is unknown. Without `read` reports alone count, for an rsync that
-    reports all the time if all is well: a remote may send keep-alives for ever, and nothing else."""
+    `read` returns how many bytes it has read so far, or None if unknown. While that grows, an rsync without reports may be
+    fine; if it is unknown, it is never called silent. Without `read`, only reports count, for an rsync that reports
+    steadily: a remote may send keep-alives for ever and nothing else."""
 
     seconds: float
     read: Callable[[], int | None] | None = None
@@ -46,7 +46,7 @@ class Patience:
         self._since = None
 
     def is_over(self) -> bool:
-        """To be asked again and again while nothing is heard."""
+        """To be polled while nothing is reported."""
         now = time.monotonic()
         if self._since is not None and now - self._since < self.seconds:
             return False
@@ -59,8 +59,8 @@ def listen(
     reports: IO[bytes], is_alive: Callable[[], bool], patience: Patience, arrived: Callable[[str], None] | None,
     heard: Heard, meter: Meter,
 ) -> bool:  # fmt: skip
-    """To the end; False where patience was over before. An rsync that was killed leaves its receiver behind, which waits
-    with the reports open, and says no more."""
+    """Read reports to the end; False if patience ran out first. An rsync that is killed leaves its receiver behind, which
+    keeps the pipe open and reports nothing more."""
     items = heard.items
     rest = b""
     while True:
@@ -77,7 +77,7 @@ def listen(
         for line in lines:
             if item := _ITEM.match(line):
                 if arrived and items:
-                    arrived(items[-1].name)  # rsync tells of a file just before it gives it its name
+                    arrived(items[-1].name)  # rsync reports a file just before it renames it into place
                 items.append(Item(item[4].decode(errors="replace"), int(item[2]), item[3].decode()))
             elif folder := _FOLDER.match(line):
                 heard.folders[folder[2].decode(errors="replace")] = _mode(folder[1].decode())
@@ -89,7 +89,7 @@ def listen(
 
 
 def _mode(text: str) -> int:
-    """The permission bits that rsync writes as `rwxrwsr-x`."""
+    """Permission bits from rsync's notation, such as `rwxrwsr-x`."""
     bits = 0
     for at, letter in enumerate(text):
         if letter not in "-ST":

@@ -1,4 +1,4 @@
-"""One run of rsync: started, listened to, and ended with all that it started. The only user of `sh`."""
+"""One run of rsync: starts it, reads its reports, and ends it with all its processes. The only user of `sh`."""
 
 import os
 import re
@@ -20,11 +20,11 @@ _NO_FOLDER = re.compile(
     rb'(change_dir|link_stat) "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}(/[0-9a-f]{40}_(meta|\d+))?"( \(in .*\))? failed: '
     rb"(No such file or directory \(2\)|Not a directory \(20\))"
 )
-"""A folder of a store is not there, or something else stands in its place."""
+"""A folder of a store does not exist, or is something else."""
 
 
 _LEAVE = 5.0
-"""Seconds for a thread that has been told to end."""
+"""Seconds to wait for a thread that is ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ def run(
     argv: Sequence[str], names: Iterable[str], meter: Meter, *, env: Mapping[str, str],
     patience: int, steady: bool = False, umask: int | None = None, arrived: Callable[[str], None] | None = None,
 ) -> Ended:  # fmt: skip
-    """Start rsync in a session of its own, give it a list of names, read what it reports, and see to it that nothing of it
-    outlives us. `arrived` is told of each file that came while others still come.
+    """Start rsync in a session of its own, feed it a list of names, read its reports, and make sure that none of its
+    processes outlive us. Calls `arrived` with each file while the transfer goes on.
 
-    It is stopped when it is silent for `patience` seconds; `steady`: it reports all the time while all is well.
+    Stops it after `patience` seconds of silence; `steady`: it reports all the time unless something is wrong.
     """
     with process.scratch() as feed, tempfile.TemporaryFile() as errors:
         feed.writelines(name.encode() + b"\0" for name in names)
@@ -60,12 +60,12 @@ def _supervise(
 ) -> Ended:  # fmt: skip
     import sh
 
-    there = set(threading.enumerate())
+    threads = set(threading.enumerate())
     read_end, write_end = os.pipe()
     with open(read_end, "rb", buffering=0) as reports:
         with open(write_end, "wb") as output:
             with _umask(umask):
-                # paths are bytes: sh writes arguments in an encoding, and this one has every byte
+                # paths are bytes, but sh encodes arguments: latin-1 maps every byte to itself
                 plain = [os.fsencode(word).decode("latin-1") for word in (process.tool("rsync"), *argv)]
                 running = sh.Command(plain[0])(
                     *plain[1:], _encoding="latin-1", _in=feed, _out=output, _err=errors, _tty_out=False,
@@ -84,32 +84,32 @@ def _supervise(
                 _stop(running)
                 code, said = 30, f"it sent nothing for {patience} seconds"
         except sh.SignalException as error:
-            _stop(running)  # its receiver may live on
+            _stop(running)  # its receiver may still be running
             code = error.exit_code
         except BaseException:
             _stop(running)
             raise
         finally:
-            _join(set(threading.enumerate()) - there)
-    return Ended(code, heard.items, said or _told(errors), heard.moved, heard.folders)
+            _join(set(threading.enumerate()) - threads)
+    return Ended(code, heard.items, said or _stderr_of(errors), heard.moved, heard.folders)
 
 
 def _lists_descriptors() -> bool:
-    """Whether sh finds out which descriptors to close, as it does before it starts a program: without /proc it fails. All
-    of ours are closed anyway; what stays open then is what somebody left open for us."""
+    """Whether sh can list the descriptors to close before it starts a program; it fails without /proc. Our own descriptors
+    are closed in any case; only those that we inherited would stay open."""
     return os.path.isdir("/dev/fd") or os.path.isdir("/proc/self/fd")
 
 
 def _join(threads: Iterable[threading.Thread]) -> None:
-    """See to it that the threads by which sh looked after a program are gone: it does not wait for one of them, and no
-    process with threads may fork again (Python 3.12 warns of it)."""
+    """Wait for the threads that sh started for a program: it leaves one of them running, and a process with threads must
+    not fork (Python 3.12 warns about it)."""
     for thread in threads:
         thread.join(_LEAVE)
 
 
 @contextmanager
 def _umask(mask: int | None) -> Iterator[None]:
-    """Have what is started in the block run with this umask, or with our own."""
+    """Start programs in the block with this umask; None: with our own."""
     if mask is None:
         yield
         return
@@ -120,10 +120,11 @@ def _umask(mask: int | None) -> Iterator[None]:
         os.umask(own)
 
 
-def _told(errors: IO[bytes]) -> str:
-    """What was said on stderr, but for folders of a store that are not there: what they would hold is not there either."""
+def _stderr_of(errors: IO[bytes]) -> str:
+    """What was printed on stderr, without messages about missing folders of a store: they only mean that files are
+    missing."""
     said, at, rest = bytearray(), 0, b""
-    # not by seek and read: an ssh that still writes shares the file's position
+    # no seek and read: an ssh that still writes shares the file's position
     while block := os.pread(errors.fileno(), 1 << 20, at):
         at += len(block)
         *lines, rest = (rest + block).split(b"\n")
@@ -132,7 +133,8 @@ def _told(errors: IO[bytes]) -> str:
 
 
 def _stop(running: Any) -> None:
-    """End rsync and all it started: ask first, and wait for the whole group, since a receiver outlives its leader."""
+    """End rsync and all its processes: SIGTERM first, then wait for the whole group, since a receiver outlives its
+    leader."""
     deadline = time.monotonic() + 4
     with suppress(ProcessLookupError):
         os.killpg(running.pid, signal.SIGTERM)

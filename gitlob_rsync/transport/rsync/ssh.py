@@ -1,4 +1,4 @@
-"""The ssh that rsync starts: the user's own, as it is configured, with what a stream needs and no terminal can give."""
+"""The ssh that rsync starts: the user's own, as configured, with options that make it usable without a terminal."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from gitlob_rsync.location import Location
 
 CONNECT_SECONDS = 20
 _ROOM_FOR_SOCKET = 103 - len("/cm-") - 40 - 17
-"""Bytes of a folder for ssh's socket: its path has 103 (macOS; Linux has 107), of which %C takes 40, and ssh appends 17 of
-its own while it makes it."""
+"""Bytes of the longest folder for ssh's socket: a socket's path may have 103 (macOS; 107 on Linux), of which %C takes 40,
+and ssh appends 17 while it creates it."""
 _RESETS = {
     "remotecommand": ("none", "RemoteCommand=none"),
     "stdinnull": ("no", "StdinNull=no"),
@@ -22,13 +22,14 @@ _RESETS = {
     "sessiontype": ("default", "SessionType=default"),
     "permitlocalcommand": ("no", "PermitLocalCommand=no"),
 }
-"""What is set for work at a terminal, and would keep rsync from its stream: how `ssh -G` writes a harmless value, and the
-option that resets it. A setting that -G names is one that this ssh knows; an older one would stop at the option."""
+"""Settings for interactive use that would keep rsync from its stream: a harmless value as `ssh -G` prints it, and the
+option that resets it. Only settings that -G prints are reset: an older ssh would refuse an option that it does not know."""
 
 
 class Ssh:
-    """The ssh to one location, for as long as `scratch`, a folder of ours, lives. `command` as git has it, a shell
-    command, None for the ssh on PATH; `ask`: it may ask by SSH_ASKPASS. Raises UsageError where there is no ssh."""
+    """The ssh command for one location. `command`: a shell command as git takes it, None for the ssh on PATH; `scratch`: a
+    temporary folder that must outlive this object; `ask`: whether it may ask through SSH_ASKPASS. Raises UsageError if
+    there is no ssh."""
 
     def __init__(self, location: Location, command: str | None, timeout: int, scratch: str, *, ask: bool) -> None:
         self.env = process.clean_env(**process.asking_env()) if ask else process.clean_env()
@@ -50,11 +51,11 @@ class Ssh:
                 f"-oConnectTimeout={min(timeout, CONNECT_SECONDS)}",
                 "-oServerAliveInterval=15",
                 "-oServerAliveCountMax=4",
-                "-oClearAllForwardings=yes",  # as for scp: one that another ssh of the user's has already may end it
+                "-oClearAllForwardings=yes",  # as scp does: a port that another ssh already forwards could end this one
                 *(f"-o{reset}" for key, (well, reset) in _RESETS.items() if configured.get(key, well) != well),
             ]
             if configured.get("controlpath", "none") == "none" and takes_sockets(scratch):
-                # ssh reads a value in quotes up to the next one, and a % in a path as the beginning of a token
+                # in a quoted value, ssh takes a % as the beginning of a token
                 at = f"{scratch}/cm-".replace("%", "%%") + "%C"
                 self._argv += ["-oControlMaster=auto", f'-oControlPath="{at}"', "-oControlPersist=60"]
         self._argv += port
@@ -65,23 +66,24 @@ class Ssh:
         return shlex.join(self._argv)
 
     def close(self) -> None:
-        """End the connection that the runs share, where it is our own."""
+        """Close the shared connection, if it is our own."""
         with suppress(ToolError, OSError):
             if any(name.startswith("cm-") for name in os.listdir(self._scratch)):
                 process.run([*self._argv, "-O", "exit", self._host], env=self.env)
 
     def first_words(self) -> str:
-        """The first line that the far machine prints where nothing was to be printed, or nothing."""
+        """The first line that the remote machine prints for a command that prints nothing; empty if there is none."""
         with suppress(ToolError, OSError):
             said = process.run([*self._argv, self._host, "exit"], env=self.env, ok=range(256), seconds=60)
             return next((line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()), "")
         return ""
 
     def _configured(self, port: list[str]) -> dict[str, str]:
-        """What ssh's configuration says for this host, key by key; nothing where this ssh does not tell (-G came with
-        OpenSSH 6.8). It costs some milliseconds, and what a `Match exec` of the user's takes."""
+        """ssh's configuration for this host, by key; empty if this ssh cannot print it (-G came with OpenSSH 6.8). Takes
+        some milliseconds, plus the time of any `Match exec` in the user's configuration."""
         with suppress(ToolError, OSError):
-            # -N: without a command it would not say where it is to fork; so SessionType is none in any case, and reset
+            # -N: without it and without a command, it would not print where it is to fork; SessionType is then always none,
+            # and reset
             argv = [*self._argv, "-G", "-N", *port, self._host]
             said = process.run(argv, env=self.env, seconds=CONNECT_SECONDS).decode(errors="replace")
             pairs = (line.partition(" ") for line in said.splitlines())
@@ -91,8 +93,8 @@ class Ssh:
 
 
 def takes_sockets(folder: str) -> bool:
-    """Whether ssh can have a socket in a folder: its name is short enough and can be written in ssh's configuration, and
-    the file system has sockets, and hard links, by which ssh gives it its name."""
+    """Whether ssh can create a socket in a folder: its name is short enough and can be written in ssh's configuration, and
+    the file system has sockets and hard links (ssh renames its socket by a hard link)."""
     if len(os.fsencode(folder)) > _ROOM_FOR_SOCKET or re.search(r'["\\$\n]', folder):
         return False
     at = os.path.join(folder, "probe")

@@ -1,4 +1,4 @@
-"""rsync as a transport: the content of a store, and what is ours beside it."""
+"""rsync as a transport: the content of a store, and our own files beside it."""
 
 import os
 import stat
@@ -15,25 +15,25 @@ from gitlob_rsync.transport.base import Item, Root, is_shared
 from gitlob_rsync.transport.rsync import flags
 from gitlob_rsync.transport.rsync.content import Content
 from gitlob_rsync.transport.rsync.meaning import (
-    lacks_modes_alone,
     no_room,
+    only_modes_failed,
 )
 from gitlob_rsync.transport.rsync.run import Ended
 
 
 class RsyncTransport(Content):
-    """See Transport (base.py) for what is promised."""
+    """Implements Transport (base.py), which documents the methods."""
 
-    # Beside the store's content: which store it is, lists of what clones need, and the trash
+    # Beside the store's content: its identity, the lists of what clones need, and the trash
 
     def look(self, *files: str) -> Root:
-        """Look at the store's root, and read small `files` below ASIDE. What is sent later gets permissions by those of the
-        root. Raises NotAStore where there is no such folder."""
-        if self.location.kind is Kind.PATH and (root := _root_here(self.location.path, files)):
+        """Inspect the store's root, and read small `files` below ASIDE. Files sent later get permissions to match the
+        root's. Raises NotAStore if the root does not exist."""
+        if self.location.kind is Kind.PATH and (root := _read_local_root(self.location.path, files)):
             self._mode = root.mode
             return root
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "root")
-        # one folder is soon listed: who sends nothing but signs of life is given up
+        # listing one folder takes a moment: a remote that sends nothing but keep-alives is given up
         ended = self._run(lambda: flags.root_args(files), self._root(), into + "/", (), steady=True)
         if not _was_listed(ended):
             raise self._failure(ended, into)
@@ -42,7 +42,7 @@ class RsyncTransport(Content):
         return Root(self._mode, {file: at.read_bytes() for file, at in found.items() if at.is_file()})
 
     def has_content(self) -> bool:
-        """Whether the store's root has what only a store has: a binary, or a list of what a clone needs."""
+        """Whether the root holds what only a store holds: a binary, or a clone's list of what it needs."""
         into = os.path.join(tempfile.mkdtemp(dir=self._scratch), "content")
         ended = self._run(flags.content_args, self._root(), into + "/", (), steady=True)
         if not _was_listed(ended):
@@ -50,7 +50,7 @@ class RsyncTransport(Content):
         return any(name not in (".", ASIDE) for name in ended.folders)
 
     def make_shared_root(self) -> None:
-        """Make the store's root, or change it, for all accounts of its group. Raises as send."""
+        """Create the store's root, or change it, so that every account of its group may write to it. Raises as send."""
         source = tempfile.mkdtemp(dir=self._scratch)
 
         def run_once() -> Ended:
@@ -66,8 +66,8 @@ class RsyncTransport(Content):
             raise self._failure(ended)
 
     def publish(self, files: Mapping[str, bytes], *, anew: bool = True) -> None:
-        """Put small files below ASIDE at the remote, one after the other in the order of their names; `anew`: instead of
-        those that are there in the same size."""
+        """Write small files below ASIDE, one after the other in the order of their names; `anew`: even over one of the same
+        size."""
         top = tempfile.mkdtemp(dir=self._scratch)
         with writing(self._scratch):
             for file, content in files.items():
@@ -77,14 +77,14 @@ class RsyncTransport(Content):
         self.send(sorted(f"{ASIDE}/{file}" for file in files), top, anew=anew)
 
     def listing_aside(self, folder: str) -> list[Item]:
-        """The files of a folder below ASIDE at the remote, by their names in it; none where there is no such folder."""
+        """The files of a folder below ASIDE, by their names in it; none if the folder does not exist."""
         args = flags.aside_args(folder)
         prefix = f"{ASIDE}/{folder}/"
         found = self._list(lambda: ["--dry-run", *args])
         return [replace(item, name=item.name.removeprefix(prefix)) for item in found if item.name.startswith(prefix)]
 
     def read_aside(self, folder: str, file: str = "**") -> dict[str, bytes]:
-        """The same with their contents, or one of them: for small files."""
+        """The contents of these files, or of one of them; for small files."""
         into = tempfile.mkdtemp(dir=self._scratch)
         ended = self._run(lambda: flags.aside_args(folder, file), self._root(), into + "/", (), steady=True)
         if ended.code not in (0, 24):
@@ -96,21 +96,21 @@ class RsyncTransport(Content):
         into = f"{ASIDE}/{folder}"
         self._check_folders([*names, f"{into}/."])
         if is_shared(self._mode):
-            self._make_folders(into)  # which rsync would make for the one account that it is now
+            self._make_folders(into)  # rsync would create it writable for the current account alone
         self._move(names, self._root(), into)
         if left := {os.path.dirname(name) for name in names if flags.is_partial(name)}:
             self._delete_empty(left)
 
     def _make_folders(self, path: str) -> None:
-        """Make folders below the store's root, with permissions by those of the root. Raises as send."""
+        """Create folders below the store's root, with permissions to match the root's. Raises as send."""
         source = tempfile.mkdtemp(dir=self._scratch)
         os.makedirs(os.path.join(source, path))
         ended = self._run(lambda: ["--recursive", *flags.permissions(self._mode)], source + "/", self._root(), ())
-        if ended.code and not lacks_modes_alone(ended):
+        if ended.code and not only_modes_failed(ended):
             raise self._failure(ended)
 
     def bring_back(self, names: Collection[str], folder: str) -> None:
-        """Move files from a folder below ASIDE at the remote into the store there. Raises as send."""
+        """Move files from a folder below ASIDE back into the content. Raises as send."""
         self._check_folders([*names, f"{ASIDE}/{folder}/."])
         source = f"{ASIDE}/{folder}/"
         _, _, in_module = self.location.path.partition("/")
@@ -119,30 +119,30 @@ class RsyncTransport(Content):
         elif in_module:
             self._move(names, self._root(source), f"/{in_module}")
         else:
-            # no daemon of version 3.5.0, and no one with chroot, moves anything to the root of a module itself
+            # a daemon of version 3.5.0, or one with chroot, cannot move anything to the root of a module itself
             for first in sorted({name.partition("/")[0] for name in names}):
                 below = [name.removeprefix(f"{first}/") for name in names if name.startswith(f"{first}/")]
                 self._move(below, self._root(f"{source}{first}/"), f"/{first}")
 
     def _move(self, names: Collection[str], target: str, into: str) -> None:
-        """Have rsync delete files at the remote, with backups elsewhere: it renames."""
+        """Have rsync delete files at the remote, with backups in another folder: it renames them."""
         self._delete(names, target, lambda: flags.move_args(into))
 
     def delete(self, names: Collection[str], folder: str = "") -> None:
-        """Delete files of a folder below ASIDE at the remote, by their names in it. Raises as send."""
+        """Delete files of a folder below ASIDE, by their names in it. Raises as send."""
         below = f"{ASIDE}/{folder}/" if folder else f"{ASIDE}/"
         self._check_folders([below + file for file in names])
         self._delete(names, self._root(below), flags.delete_args)
 
     def _delete_empty(self, folders: Collection[str]) -> None:
-        """Delete folders at the remote, but those in which something is. Raises as send."""
+        """Delete folders at the remote, except those that are not empty. Raises as send."""
         self._check_folders([f"{folder}/." for folder in folders])
         self._delete(folders, self._root(), flags.delete_args)
 
     def _delete(self, names: Collection[str], target: str, args: Callable[[], list[str]]) -> None:
-        """Delete files that the source does not have: folders of ours without a file. A receiver of version 3.1.3 wants the
-        folders of all names there; 3.2.7 with Debian's patches, or 3.4.3, takes no missing file behind a folder, and says
-        so before it does anything."""
+        """Delete files that the source lacks; the source is a tree of empty folders. A receiver of version 3.1.3 requires
+        the folders of all names in it; 3.2.7 with Debian's patches, and 3.4.3, accept no missing file behind a folder, and
+        say so before they do anything: then it is tried again without folders."""
         for folders in (sorted({os.path.dirname(file) for file in names}), []):
             source = tempfile.mkdtemp(dir=self._scratch)
             for folder in folders:
@@ -154,7 +154,7 @@ class RsyncTransport(Content):
             raise self._failure(ended)
 
     def empty(self, folder: str, names: Collection[str]) -> None:
-        """Delete these files of a folder below ASIDE at the remote, and the folder, if nothing else came into it."""
+        """Delete these files of a folder below ASIDE, and the folder itself unless something else is in it."""
         self.delete(names, folder)
         source = tempfile.mkdtemp(dir=self._scratch)
         above, _, last = f"{ASIDE}/{folder}".rpartition("/")
@@ -164,13 +164,13 @@ class RsyncTransport(Content):
 
 
 def _was_listed(ended: Ended) -> bool:
-    """Whether the root of a store was read, though some of what is in it may not be for us."""
+    """Whether the root of a store was read, even if we may not read all that is in it."""
     return ended.code in (0, 24) or (ended.code == 23 and "." in ended.folders and not no_room(ended))
 
 
-def _root_here(path: str, files: Iterable[str]) -> Root | None:
-    """The root of a store on a disk of ours, read without an rsync, which takes longer than a small push; None where that
-    fails, and rsync says why. No link in the place of ours leads anywhere."""
+def _read_local_root(path: str, files: Iterable[str]) -> Root | None:
+    """The root of a store on a local path, read without rsync, which takes longer than a small push. None if that fails:
+    rsync then reports why. Follows no links in our own folders."""
     aside = os.path.join(path, ASIDE)
     try:
         mode = os.stat(os.path.join(path, "")).st_mode
@@ -181,7 +181,7 @@ def _root_here(path: str, files: Iterable[str]) -> Root | None:
 
 
 def _read_plain(folder: str, file: str) -> bytes | None:
-    """The content of a small file below a folder, without following a link; None where there is no such file."""
+    """The content of a small file below a folder, without following links; None if there is no such file."""
     above = [folder]
     for part in file.split("/")[:-1]:
         above.append(os.path.join(above[-1], part))

@@ -1,7 +1,7 @@
-"""Whose words the lines on rsync's stderr are.
+"""Sorts the lines on rsync's stderr by who printed them.
 
-rsync, the far rsync, ssh, a banner, and what a far shell's start files run all write to the same place. A line counts as
-rsync's or ssh's only in the form that these print it; all others are never a cause, and never quoted.
+rsync, the remote rsync, ssh, a banner, and programs in the remote shell's start files all write to the same stream. A line
+counts as rsync's or ssh's only in the exact form that they print; all others are never a cause, and never quoted.
 """
 
 import re
@@ -23,14 +23,14 @@ _SHELL = re.compile(
     r"|zsh:(?:\d+:)? (?:command not found|no such file or directory): \S*rsync\S*"
     r"|fish: Unknown command:? '?\S*rsync\S*"
 )
-"""What a shell says that finds no rsync."""
+"""A shell's message if it finds no rsync."""
 _BROKEN_PIPE = re.compile(rf"rsync: (?:{_WHO})?write(?: error|fd_unbuffered failed).*: Broken pipe \(32\)")
-"""It comes before the line that matters, at either end."""
+"""Precedes the line that matters, at either end."""
 _CONSEQUENCE = re.compile(
     rf"rsync (?:error|warning): |rsync: (?:{_WHO})?connection unexpectedly closed|(?:file|directory) has vanished: |"
     rf"\(see the rsync man|{_BROKEN_PIPE.pattern}"
 )
-_OF_THE_LINE = re.compile(
+_CONNECTION = re.compile(
     r"it sent nothing for |.*(?:io timeout after |connection unexpectedly closed|safe_(?:read|write) failed|"
     r"failed to connect |"
     r"(?:read|write) error: |getaddrinfo: |did not see server greeting|didn't get server startup line)"
@@ -46,9 +46,9 @@ _SSH = re.compile(
     r"Bad owner or permissions on .+|Cannot execute command-line and remote command\.|"
     r"(?:exec|shell) request failed on channel \d+|This service allows sftp connections only\.|FATAL ERROR: .+"
 )
-"""ssh's last words, in its exact form (and those of plink, which git calls too)."""
+"""ssh's final messages, in their exact form (and those of plink, which git runs too)."""
 _ASIDE = re.compile(r"debug[1-3]: |Transferred: sent |Bytes per second: |Disconnected from ")
-"""What ssh may say behind its reason."""
+"""Lines that ssh may print after its reason."""
 _RRSYNC = re.compile(r"(?:\S*/)?rrsync(?:\.\w+)?(?: error)?: .+")
 _OPENRSYNC = re.compile(
     r"(?:\S*/)?(?:openrsync: .+|rsync: (?:unrecognized|unknown|illegal|invalid) option.+)|usage: openrsync .+"
@@ -58,7 +58,7 @@ _ERRNO = re.compile(r": [^:]+ \((\d{1,5})\)\Z")
 
 @dataclass(frozen=True)
 class Words:
-    """The lines of one run, sorted by who said them."""
+    """The lines of one run, sorted by who printed them."""
 
     text: str
 
@@ -68,69 +68,69 @@ class Words:
 
     @cached_property
     def rsync(self) -> list[str]:
-        """What rsync says, at either end."""
+        """rsync's lines, from either end."""
         return [line for line in self.lines if _RSYNC.match(line) and not _foreign(line)]
 
     @cached_property
-    def telling(self) -> list[str]:
-        """Of these, the lines that say what went wrong, and are no mere consequence."""
-        return [line for line in self.rsync if tells(line)]
+    def causes(self) -> list[str]:
+        """Those of rsync's lines that say what went wrong, without mere consequences."""
+        return [line for line in self.rsync if is_cause(line)]
 
     @cached_property
-    def of_the_line(self) -> list[str]:
-        """Of rsync's, those that speak of the connection."""
-        return [line for line in self.rsync if _OF_THE_LINE.match(line) and not _BROKEN_PIPE.match(line)]
+    def about_connection(self) -> list[str]:
+        """Those of rsync's lines that are about the connection."""
+        return [line for line in self.rsync if _CONNECTION.match(line) and not _BROKEN_PIPE.match(line)]
 
     @cached_property
     def last(self) -> str:
-        """The last line that is none of rsync's: where ssh fails, its reason comes behind all that others had to say."""
+        """The last line that is not rsync's: if ssh fails, its reason follows all other output."""
         others = [line for line in self.lines if line not in self.rsync and not _ASIDE.match(line)]
         return others[-1] if others else ""
 
     @property
     def ssh(self) -> str:
-        """ssh's reason, or nothing."""
+        """ssh's reason, or an empty string."""
         return self.last if _SSH.fullmatch(self.last) else ""
 
     @property
     def no_rsync(self) -> str:
-        """What the far shell says where it finds no rsync, or nothing."""
+        """The remote shell's message that it finds no rsync, or an empty string."""
         return self.last if _SHELL.fullmatch(self.last) else ""
 
     @property
     def rrsync(self) -> str:
-        """Why an rrsync refuses, or nothing. Where it does, nobody speaks after it."""
+        """Why an rrsync refuses, or an empty string. If it refuses, its message is the last line."""
         return self.last if _RRSYNC.fullmatch(self.last) else ""
 
     @property
     def openrsync(self) -> str:
-        """What an openrsync says of options that it does not know, or nothing; how it is called may follow."""
+        """An openrsync's message about options that it does not know, or an empty string; its usage may follow."""
         return next((line for line in self.lines if _OPENRSYNC.fullmatch(line)), "")
 
     @cached_property
     def received(self) -> int | None:
-        """How many bytes had come when the line broke; None where rsync does not say."""
+        """How many bytes had been received when the connection broke; None if rsync does not say."""
         found = [re.search(r"unexpectedly closed \((\d+) bytes received so far\)", line) for line in self.rsync]
         return max((int(match[1]) for match in found if match), default=None)
 
     @cached_property
     def codes(self) -> list[int]:
-        """The exit codes that either end said it leaves with."""
+        """The exit codes that either end reported."""
         found = (re.match(r"rsync error: .*\(code (\d{1,3})\) at ", line) for line in self.rsync)
         return [int(match[1]) for match in found if match]
 
     def refused_by_the_system(self, *numbers: int) -> bool:
-        """Whether the system refused rsync something, with one of these errors, at either end."""
-        return any(errno_of(line) in numbers for line in self.telling)
+        """Whether a system call of rsync failed with one of these errors, at either end."""
+        return any(errno_of(line) in numbers for line in self.causes)
 
-    def gist(self, prefer: Iterable[str] = ()) -> str:
-        """The line to quote: the first of `prefer`, else of what rsync says."""
+    def quote(self, prefer: Iterable[str] = ()) -> str:
+        """The line to quote: the first of `prefer`, otherwise of rsync's or ssh's."""
         rest = (line for line in self.rsync if not _BROKEN_PIPE.match(line))
-        return next(iter([*prefer, *self.telling, *filter(None, [self.ssh]), *rest]), "it said nothing")
+        return next(iter([*prefer, *self.causes, *filter(None, [self.ssh]), *rest]), "no error message")
 
 
-def tells(line: str) -> bool:
-    """Whether a line says what went wrong, and is no mere consequence."""
+def is_cause(line: str) -> bool:
+    """Whether a line says what went wrong, and is not a mere consequence."""
     return not _CONSEQUENCE.match(line)
 
 
@@ -139,6 +139,6 @@ def _foreign(line: str) -> bool:
 
 
 def errno_of(line: str) -> int | None:
-    """The number of the system's error at the end of a line of rsync's."""
+    """The errno at the end of one of rsync's lines."""
     found = _ERRNO.search(line)
     return int(found[1]) if found else None

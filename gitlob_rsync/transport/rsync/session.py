@@ -1,4 +1,4 @@
-"""Runs of rsync with one store: what each of them is given, and what the other side turned out not to know."""
+"""A session with one remote store: consecutive runs of rsync, and what they have learnt about the remote's rsync."""
 
 import os
 import shutil
@@ -22,20 +22,21 @@ from gitlob_rsync.transport.rsync.run import Ended, run
 from gitlob_rsync.transport.rsync.ssh import Ssh
 
 
-class Line:
-    """Runs of rsync with the store at one location, which share what they find out and an ssh connection, until `close`."""
+class Session:
+    """Runs of rsync with the store at one location; they share an ssh connection and what they have learnt, until
+    `close`."""
 
     def __init__(self, location: Location, options: Options, meter: Meter) -> None:
         self.location = location
         self._options = options
         self._meter = meter
         self._version = flags.local_version()
-        self._lacking: set[str] = set()  # what the remote's rsync turned out not to know
-        self._answered = False  # whether the remote ever did
-        self._mode: int | None = None  # the permissions of the store's root, once it was looked at
-        self._tried_without = False  # what not every rsync knows; or with it, and that went well
+        self._lacking: set[str] = set()  # options that the remote's rsync turned out not to know
+        self._answered = False  # whether the remote ever answered
+        self._mode: int | None = None  # the permissions of the store's root, once look() has read them
+        self._tried_without = False  # whether it is settled that the remote knows the newer options, or does not
         self._scratch = tempfile.mkdtemp(prefix="gitlob-")
-        # without a password rsync would ask for one, and take our list of names for it
+        # without a password in the environment rsync would ask for one, and take our list of names for the answer
         self._env = {"RSYNC_PASSWORD": "", **process.clean_env(TZ="UTC0")}
         self._ssh: Ssh | None = None
         if location.kind is Kind.SSH:
@@ -48,13 +49,13 @@ class Line:
             self._env |= self._ssh.env | {"TZ": "UTC0"}
 
     def close(self) -> None:
-        """End the ssh connection that the runs share, and remove what they needed."""
+        """Close the shared ssh connection, and remove temporary files."""
         if self._ssh:
             self._ssh.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _failure(self, ended: Ended, into: str = "", *, moved: bool = False) -> GitlobError:
-        """What to raise for a run that failed; `moved`: files that it named came, or went."""
+        """The error to raise for a run that failed. `moved`: the files that it named were transferred."""
         if self._ssh and unclean(self.location, ended) and (said := self._ssh.first_words()):
             return spoke_first(self.location, said)
         error = failure(self.location, ended, into, worked=self._answered)
@@ -71,9 +72,9 @@ class Line:
         self, args: Callable[[], list[str]], source: str, target: str, names: Iterable[str],
         *, steady: bool = False, umask: int | None = None, arrived: Callable[[str], None] | None = None,
     ) -> Ended:  # fmt: skip
-        """Run rsync; again without what the other side does not know, and once without what it may not know."""
+        """Run rsync; if needed, again without the options that the remote does not know, or may not know."""
         ended = self._run_compatibly(args, source, target, list(names), steady, umask, arrived)
-        # 3 and 11: it answers, and has no such folder yet
+        # 3 and 11: it answered that the folder does not exist yet
         self._answered |= ended.moved > 0 or bool(ended.items) or ended.code in (0, 3, 11, 23, 24)
         return ended
 
@@ -96,7 +97,7 @@ class Line:
         without = self._run_exactly(args(), source, target, names, steady, umask, arrived)
         if not hung_up_on(self.location, without):
             return without
-        self._lacking -= new  # it was something else
+        self._lacking -= new  # the options were not the reason
         return ended
 
     def _run_exactly(
