@@ -1,1 +1,1 @@
-"""What a clone remembers between two runs: small files in .git/git-lob/state, each of which may vanish."""
+"""What a clone remembers between runs: small files in .git/git-lob/state, each of which may be deleted."""

@@ -1,8 +1,8 @@
-"""Who this clone is: the name of its lists at remote stores, where it is, and what its partial files are called.
+"""This clone's identity: the name of its lists in remote stores, its place, and the name of its partial files.
 
-Two clones with one name would overwrite each other's lists. So a name is random, made once and kept here, and does not
-depend on the host's name, which changes. A copy of a repository takes a new one: the file that marks the original is then
-not the one that it was.
+Two clones with the same name would overwrite each other's lists. So the name is random, chosen once, and independent of the
+host's name, which may change. A copy of a repository takes a new name: it recognises itself by a marker file, whose inode
+and ctime differ from those of the original.
 """
 
 import hashlib
@@ -16,19 +16,19 @@ from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.state import files
 
 NAME = re.compile(r"[0-9a-f]{24}\Z")
-"""What else lies there is no list: rsync writes one under another name, and renames it."""
+"""Files with other names are not lists: rsync writes a list under a temporary name, and renames it."""
 
 
 def own_name(repo: Repo) -> str | None:
-    """The name of this clone's lists; None where it has none yet, or where that is another one's: this is a copy."""
+    """The name of this clone's lists; None if it has none yet, or if this is a copy and the name is the original's."""
     said = files.read(files.path(repo, "clone.json"))
     name = said.get("name")
     try:
         found = os.lstat(_marker(repo))
     except OSError:
         return None
-    # A copy of the file has another inode, and a later ctime. Where inodes are not kept from one mount to the next the
-    # ctime is, where somebody changes owners or modes the inode is.
+    # A copy of the file has another inode and a later ctime. One of the two may change without a copy: the inode on file
+    # systems that do not keep it between mounts, the ctime if owners or modes are changed.
     same = found.st_ino == said.get("inode") or found.st_ctime_ns == said.get("ctime")
     return name if isinstance(name, str) and NAME.match(name) and same and found.st_nlink == 1 else None
 
@@ -38,7 +38,7 @@ def _marker(repo: Repo) -> str:
 
 
 def new_name(repo: Repo) -> str:
-    """Take a name that no clone ever had."""
+    """Give this clone a new, unique name."""
     name, marker = os.urandom(12).hex(), _marker(repo)
     os.makedirs(os.path.dirname(marker), exist_ok=True)
     with suppress(FileNotFoundError):
@@ -53,13 +53,13 @@ def new_name(repo: Repo) -> str:
 
 
 def place_of(repo: Repo) -> str:
-    """Where this clone is, for people: host:folder, in one line of ASCII."""
+    """This clone's place, for people to read: host:folder, in one line of ASCII."""
     return f"{socket.gethostname()}:{repo.common_dir}".encode("unicode_escape").decode()
 
 
 def former_name(repo: Repo, whose: object) -> str | None:
-    """What this clone's list is called if it is one that an older version of this program put there from this very place,
-    as was noted then: it named lists by host, path, and a number kept here."""
+    """The name of the list that an older version of this program published from this place, if `whose` says so; None
+    otherwise. Older versions named lists by host, path, and a number kept in the repository."""
     try:
         with open(files.path(repo, "clone"), encoding="ascii") as file:
             number = file.read()
@@ -71,6 +71,6 @@ def former_name(repo: Repo, whose: object) -> str | None:
 
 
 def client_name(repo: Repo) -> str:
-    """A name for this clone, the same at every run: 12 hexadecimal digits."""
+    """A name for this clone that is the same in every run: 12 hexadecimal digits."""
     who = f"{socket.gethostname()}\0{repo.common_dir}".encode(errors="surrogateescape")
     return hashlib.sha1(who, usedforsecurity=False).hexdigest()[:12]

@@ -1,6 +1,6 @@
-"""Small files that we keep in a repository, below `<Repo.folder>/state`: what was pushed, the last syncs, what was counted.
+"""Small JSON files kept in a repository, below `<Repo.folder>/state`: what was pushed, the last syncs, cached counts.
 
-Each may be deleted at any time. What is wrong with one, torn or no file of ours, is taken for its absence.
+Each may be deleted at any time. One that is torn, or not ours, counts as absent.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from gitlob_rsync.location import Location
 from gitlob_rsync.plain_files import open_plain, replace_content
 
 _MOST = 64 * 1024 * 1024
-"""Bytes: what is larger is not ours."""
+"""Bytes: a larger file is not ours."""
 
 
 def path(repo: Repo, *names: str) -> str:
@@ -20,12 +20,12 @@ def path(repo: Repo, *names: str) -> str:
 
 
 def name_of(location: Location | str) -> str:
-    """The file for one location, in a folder for all of them."""
+    """The name of the file for one location, in a folder with one for each."""
     return f"{hashlib.sha1(str(location).encode(errors='surrogateescape'), usedforsecurity=False).hexdigest()}.json"
 
 
 def read(path: str) -> dict[str, object]:
-    """What a file says; nothing where it says nothing that can be read."""
+    """The content of a file; empty if it cannot be read as a JSON object."""
     try:
         fd = open_plain(path)
         if fd is None:
@@ -38,6 +38,6 @@ def read(path: str) -> dict[str, object]:
 
 
 def write(path: str, said: dict[str, object]) -> None:
-    """Put a file into its place whole. Raises OSError where that cannot be done."""
+    """Replace a file atomically. Raises OSError."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     replace_content(path, json.dumps(said).encode("ascii"))

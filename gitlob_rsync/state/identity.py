@@ -1,7 +1,7 @@
-"""Which store stands at a location: a small file in each store, made once, that every clone remembers for each location.
+"""The identity of a store: a small file in each store, created once, which every clone remembers for each location.
 
-A disk that is not mounted leaves an empty folder, and another disk may be mounted in its place. A location that shows
-another identity than before, or none, is therefore no place to push to, and nothing that it lacks is missing.
+A disk that is not mounted leaves an empty folder, and another disk may be mounted instead. So nothing is pushed to a
+location that shows another identity than before, or none, and no binary is reported as missing from it.
 """
 
 import os
@@ -16,56 +16,56 @@ _FOLDER = "stores"
 
 
 class WrongStore(UsageError):
-    """The store at a location is not the one that is known to be there."""
+    """The store at a location is not the expected one."""
 
 
 def make() -> str:
-    """A new identity: 32 hexadecimal digits."""
+    """A new, random identity: 32 hexadecimal digits."""
     return os.urandom(16).hex()
 
 
 def encode(identity: str) -> bytes:
-    """The content of the file in a store: two lines of ASCII."""
+    """The content of a store's identity file: two lines of ASCII."""
     return f"{_FIRST}\n{identity}\n".encode()
 
 
 def decode(content: bytes, where: str) -> str:
-    """The identity that a store's file holds. Raises UsageError where it holds none; `where` names the store."""
+    """The identity in a store's identity file; `where` names the store. Raises UsageError if the file is damaged."""
     lines = content.decode("ascii", errors="replace").split("\n")
     if len(lines) == 3 and lines[0] == _FIRST and IDENTITY.fullmatch(lines[1]) and not lines[2]:
         return lines[1]
     raise UsageError(
-        f"{where}: the file gitlob/identity there, which says which store it is, is damaged",
-        "see that it is the right store, and delete that file; gitlob-setup REMOTE --adopt writes a new one",
+        f"{where}: the store's identity file, gitlob/identity, is damaged",
+        "make sure that it is the right store, and delete the file; gitlob-setup REMOTE --adopt writes a new one",
     )
 
 
 def short(identity: str | None) -> str:
-    """An identity as messages give it."""
+    """An identity as it appears in messages."""
     return identity[:12] if identity else "none"
 
 
 def known(repo: Repo, remote: Remote) -> str | None:
-    """The identity of the store that is to be at a remote's location: as it is configured, or as it was met there; None
-    where neither says anything."""
+    """The identity of the store expected at a remote's location: the configured one, otherwise the remembered one; None if
+    there is neither."""
     return remote.identity or remembered(repo, remote.location)
 
 
 def remembered(repo: Repo, location: Location) -> str | None:
-    """The identity of the store that this repository last met at a location; None where it has met none."""
+    """The identity of the store that this repository last found at a location; None if it never found one."""
     said = files.read(_path(repo, location))
     identity = said.get("identity") if said.get("location") == str(location) else None
     return identity if isinstance(identity, str) and IDENTITY.fullmatch(identity) else None
 
 
 def remember(repo: Repo, location: Location, identity: str) -> None:
-    """Raises OSError where that cannot be written."""
+    """Remember the identity of the store at a location. Raises OSError."""
     files.write(_path(repo, location), {"location": str(location), "identity": identity})
 
 
 def was_used(repo: Repo, location: Location) -> bool:
-    """Whether binaries were moved to or from a location already: before stores had an identity, that is how one was known
-    to be there."""
+    """Whether binaries have been transferred to or from a location, by the sync log: evidence of a store there from before
+    stores had identities."""
     return any(run.transferred for run in sync_log.read(repo, location).runs.values())
 
 

@@ -1,12 +1,14 @@
-"""Lists of what clones need of a remote store: each clone that pushes keeps one there, a purge of that store goes by them.
+"""Lists of the binaries that clones need from a remote store: each clone that pushes keeps one in the store, and a purge of
+the store relies on them.
 
-A list is text: a line that says what it is, one that says whose, a sha a line, and a last line with their number, so that
-one that is cut off is not taken for a short one. What this clone published is kept here as well: the next push only adds
-to it, so that it has to look at new commits alone. That holds as long as the store has the list: somebody may have had it
-forgotten, or the store is an older copy of itself. So a small file beside each list says which edition of it that is.
+A list is text: a line that says what it is, a line that says whose it is, one sha per line, and a last line with their
+number, so that a truncated list is not taken for a short one. This clone also keeps what it published: the next push only
+adds to it, and so has to look at new commits alone. That is valid only while the store still has the list: it may have been
+removed (gitlob-purge --forget-list), or the store may have been restored from an older copy. So a small file beside each
+list holds its edition, a random word that changes with each write.
 
-A list has the name of its clone (clone.py), which takes another one where, from another host or folder, the list that is
-at the remote under that name is not the one that was written from here (jobs/publish.py).
+A list is named after its clone (clone.py). A clone that has moved to another host or folder takes a new name if the list
+under its name at the remote is not one that it wrote (jobs/publish.py).
 """
 
 import os
@@ -29,65 +31,65 @@ _SECOND = re.compile(r"clone [0-9a-f]+ (?P<place>.*?)( as (?P<edition>[0-9a-f]{1
 
 
 def note(repo: Repo, remote: Remote, shas: Collection[Sha], tips: Collection[str]) -> None:
-    """Note here what the list that was published last names, and the commits whose history it covers."""
+    """Record the binaries on the list that was last published, and the commits whose history it covers."""
     path = _path(repo, remote.location)
     covered = {"store": identity.known(repo, remote), "shas": sorted(shas), "tips": sorted(set(tips))}
     files.write(path, files.read(path) | covered)
 
 
 def files_of(name: str) -> list[str]:
-    """The files of a clone's list, below what is ours at the remote."""
+    """The files of a clone's list, below ASIDE in the store."""
     return [f"{LISTS}/{name}", edition_file(name)]
 
 
 def edition_file(name: str) -> str:
-    # rsync sends it behind the list
+    # sorts behind the list, so that it is sent after it
     return f"{LISTS}/{name}.edition"
 
 
 def own_edition_file(repo: Repo) -> str | None:
-    """The file at the remote that says which edition of this clone's list is there; None where the clone has no name."""
+    """The remote file with the edition of this clone's list; None if the clone has no name."""
     name = clone.own_name(repo)
     return edition_file(name) if name else None
 
 
 def own_editions(repo: Repo, location: Location) -> frozenset[str]:
-    """The editions of this clone's list that may be at a location: one, unless a push is just writing it, or was killed."""
+    """The editions of this clone's list that may be at a location: one, unless a push is writing the list or was killed."""
     said = files.read(_path(repo, location))
     name = clone.own_name(repo)
     return frozenset(edition for edition in _editions(said, name) if isinstance(edition, str)) if name else frozenset()
 
 
 def is_own_edition(repo: Repo, location: Location, name: str, edition: str | None) -> bool:
-    """Whether a list with this name and edition at a location was written from here."""
+    """Whether this clone wrote the list with this name and edition at a location."""
     return edition in _editions(files.read(_path(repo, location)), name)
 
 
 def place_noted(repo: Repo, location: Location, name: str) -> object:
-    """Where this clone was when it last wrote the list of this name, or took the name."""
+    """This clone's place when it last wrote the list of this name, or when it took the name."""
     said = files.read(_path(repo, location))
     return (said if said.get("name") == name else files.read(files.path(repo, "clone.json"))).get("place")
 
 
 def former_name(repo: Repo, location: Location) -> str | None:
-    """The name of a list that an older version of this program put at a location from here."""
+    """The name of a list that an older version of this program published for this clone; None if there is none."""
     return clone.former_name(repo, files.read(_path(repo, location)).get("whose"))
 
 
 def note_edition(repo: Repo, location: Location, name: str, edition: str) -> None:
-    """Note an edition that is about to be sent: if this process is killed, the one before or this one may be there, and
-    neither is relied upon (read)."""
+    """Record an edition that is about to be sent. If this process is killed, the previous edition or this one may be at the
+    remote, and neither is relied on (see read)."""
     said = files.read(_path(repo, location))
     files.write(_path(repo, location), {**said, "editions": [*_editions(said, name), edition]})
 
 
 def note_sent(repo: Repo, location: Location, name: str, edition: str) -> None:
-    """Note that this edition is there, and no other."""
+    """Record that this edition, and no other, is at the remote."""
     files.write(_path(repo, location), {"name": name, "place": clone.place_of(repo), "editions": [edition]})
 
 
 def forget(repo: Repo, location: Location) -> None:
-    """Have the next push write the list anew, with all that is needed."""
+    """Make the next push write the whole list again."""
     with suppress(FileNotFoundError):
         os.unlink(_path(repo, location))
 
@@ -102,26 +104,26 @@ def encode(shas: Collection[Sha], name: str, place: str, edition: str) -> bytes:
 
 
 def decode(content: bytes, name: str, where: str = "at the remote") -> set[Sha]:
-    """The binaries that a list names. Raises GitlobError where it is none, or not whole: nothing may be deleted by it."""
+    """The binaries on a list. Raises GitlobError if it is not a complete list: nothing may be deleted by it then."""
     lines = content.decode("ascii", errors="replace").split("\n")
     shas = {Sha(line) for line in lines[2:-2] if is_sha(line)}
     if lines[0] != _FIRST or lines[-2:] != [f"end {len(lines) - 4}", ""] or len(shas) != len(lines) - 4:
         raise GitlobError(
             f"the list {LISTS}/{name} {where} is damaged",
-            "gitlob-sync --push --recheck from its clone writes it anew; if that clone is no more, "
-            f"gitlob-purge --remote-store --forget-list {name}",
+            "gitlob-sync --push --recheck in its clone rewrites it; if that clone no longer exists, "
+            f"use gitlob-purge --remote-store --forget-list {name}",
         )
     return shas
 
 
 def place_in(content: bytes) -> str | None:
-    """Whose a list is, as its clone wrote it: host:folder."""
+    """The place of a list's clone, as it wrote it: host:folder."""
     found = _SECOND.match(_second_line(content))
     return found["place"] if found else None
 
 
 def edition_in(content: bytes) -> str | None:
-    """A random word of each time that a list was written; older versions of this program wrote none."""
+    """A list's edition, a random word; None for a list written by an older version of this program."""
     found = _SECOND.match(_second_line(content))
     return found["edition"] if found else None
 
@@ -136,16 +138,16 @@ def _path(repo: Repo, location: Location) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What this clone published for a store: all that the history of `tips` needs, and what else it once needed."""
+    """What this clone published to a store: all that the history of `tips` needs, and what it needed before."""
 
     shas: frozenset[Sha]
     tips: tuple[str, ...]
 
 
 def read(repo: Repo, remote: Remote) -> Published | None:
-    """What this clone published for the store that is known to be at a remote's location; None where nothing is known of
-    it, or where that may have been another clone: from here, or from this host, nothing was published yet. Tips are commits
-    that are here."""
+    """What this clone published to the store known to be at a remote's location. None if that is unknown, or if it may have
+    been another clone (the name or the place differs), or if a push was killed while it wrote the list. `tips` holds
+    commits that still exist in the repository."""
     store = identity.known(repo, remote)
     said = files.read(_path(repo, remote.location))
     shas, tips = said.get("shas"), said.get("tips")
@@ -159,18 +161,18 @@ def read(repo: Repo, remote: Remote) -> Published | None:
         or len(_editions(said, name)) != 1
     ):
         return None
-    here = repo.existing(f"{tip}^{{commit}}" for tip in tips if isinstance(tip, str) and tip.isalnum())
-    return Published(frozenset(Sha(sha) for sha in shas if isinstance(sha, str) and is_sha(sha)), tuple(here))
+    existing = repo.existing(f"{tip}^{{commit}}" for tip in tips if isinstance(tip, str) and tip.isalnum())
+    return Published(frozenset(Sha(sha) for sha in shas if isinstance(sha, str) and is_sha(sha)), tuple(existing))
 
 
 def is_pushed_to(root: str) -> bool:
-    """Whether a store on this machine is one in which clones ever said what they need: it is not its repository's alone."""
+    """Whether clones have ever pushed to a store on this machine: then it does not serve its own repository alone."""
     return os.path.lexists(os.path.join(root, ASIDE))
 
 
 def kept_in(root: str) -> set[Sha]:
-    """What the lists in a store on this machine name; nothing where it is no such one. Raises GitlobError where one is
-    damaged, or all are gone; OSError where one cannot be read."""
+    """The binaries on all lists in a store on this machine; none if clones do not push to it. Raises GitlobError if a list
+    is damaged or all are gone, OSError if one cannot be read."""
     if not is_pushed_to(root):
         return set()
     at = os.path.join(root, ASIDE, LISTS)
@@ -179,7 +181,7 @@ def kept_in(root: str) -> set[Sha]:
         names = [name for name in os.listdir(at) if NAME.match(name)]
     if not names:
         raise GitlobError(
-            f"{root} is a store of others too, and no clone says in {at} what it needs",
-            "gitlob-sync --push --recheck from each clone; it publishes a list",
+            f"clones push to the store {root}, but {at} holds no list of what they need",
+            "run gitlob-sync --push --recheck in each clone: it publishes a list",
         )
     return set().union(*(decode(Path(at, name).read_bytes(), name, f"in {os.path.dirname(at)}") for name in names))

@@ -1,8 +1,8 @@
-"""What was pushed where: for each location the commits whose whole history has its binaries in the store there.
+"""The record of what was pushed: for each location, the commits whose whole history has its binaries in the store there.
 
-A cache, to have the next push look at new commits alone. It is written after a fully successful push only, and void for
-another store than the one that was pushed to; a commit that is gone says nothing any more. git-lob's own record is another
-file, and not trusted (it marks commits as pushed that are not).
+A cache, so that the next push has to look at new commits alone. It is written only after a fully successful push, and void
+if the location now has another store; commits that no longer exist are ignored. git-lob's own record is another file, which
+is not used: it marks commits as pushed that are not.
 """
 
 import os
@@ -19,8 +19,8 @@ def _path(repo: Repo, location: Location) -> str:
 
 
 def read(repo: Repo, remote: Remote) -> tuple[str, ...]:
-    """The commits on record for the store that is known to be at a remote's location, those that are here; none where the
-    record is missing, torn or void."""
+    """The commits on record for the store known to be at a remote's location that still exist; none if the record is
+    missing, torn or void."""
     store = identity.known(repo, remote)
     said = files.read(_path(repo, remote.location))
     tips = said.get("tips") if store and said.get("store") == store else None
@@ -32,7 +32,7 @@ def read(repo: Repo, remote: Remote) -> tuple[str, ...]:
 
 
 def write(repo: Repo, remote: Remote, tips: Iterable[str]) -> None:
-    """Put commits on record. Not in a shallow repository: what lies beyond its edge was not looked at."""
+    """Record commits; except in a shallow repository, where the history beyond the boundary was not looked at."""
     store = identity.known(repo, remote)
     if store and not repo.shallow:
         said: dict[str, object] = {"location": str(remote.location), "store": store, "tips": sorted(set(tips))}
@@ -40,6 +40,6 @@ def write(repo: Repo, remote: Remote, tips: Iterable[str]) -> None:
 
 
 def forget(repo: Repo, location: Location) -> None:
-    """Have the next push look at everything."""
+    """Make the next push look at all of history."""
     with suppress(FileNotFoundError):
         os.unlink(_path(repo, location))

@@ -1,6 +1,6 @@
-"""What came of the last syncs: for each location the last push and the last pull, and the binaries that it had not.
+"""The outcome of the last syncs: for each location, the last push, the last pull, and the binaries that it lacked.
 
-gitlob-sync keeps it, gitlob-status reads it, and nothing depends on it: where it cannot be written, a sync goes on.
+gitlob-sync writes it, gitlob-status reads it, and nothing depends on it: if it cannot be written, the sync goes on.
 """
 
 import os
@@ -17,13 +17,13 @@ from gitlob_rsync.state import files
 
 _FOLDER = "synced"
 PUSH, PULL = "push", "pull"
-"""The directions, as they are written down."""
+"""The directions, as stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One direction of a run. `when` it ended, in seconds since 1970; `transferred` and `missing` (or damaged) in
-    binaries, `bytes` of content. `error`: why it failed."""
+    """One direction of a run. `when`: when it ended, in seconds since 1970; `transferred`, `missing` (or damaged): numbers
+    of binaries; `bytes`: of content; `error`: why it failed."""
 
     when: float
     seconds: float
@@ -35,13 +35,14 @@ class Run:
 
     @property
     def interrupted(self) -> bool:
-        """A signal asked it to stop, of whoever was there or of `gitlob-sync --stop`: nothing is wrong."""
+        """Whether a signal stopped it (Ctrl-C, `gitlob-sync --stop`): nothing is wrong."""
         return self.exit_code > 128
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """All of one location: direction -> its last run. `lacking`: what it had not, or not whole, when last asked."""
+    """The log of one location. `runs`: direction -> its last run; `lacking`: binaries that the location did not have whole
+    when it was last asked."""
 
     location: str
     runs: dict[str, Run] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class Log:
 
 
 class Note:
-    """What is written down of a run while it goes on."""
+    """Records a run while it goes on."""
 
     def __init__(self, repo: Repo, location: Location | None, directions: Collection[str]) -> None:
         self._repo = repo
@@ -61,7 +62,8 @@ class Note:
         self, direction: str, transferred: int, moved: int, *, had: Collection[Sha], lacking: Collection[Sha],
         failed: int,
     ) -> None:  # fmt: skip
-        """A direction is done but for `failed` binaries. `had`: what the location turned out to have."""
+        """Record that a direction is done except for `failed` binaries. `had`: those that the location turned out to
+        have."""
         self._open.remove(direction)
         code = ExitCode.INCOMPLETE if failed else ExitCode.DONE
         now = time.time()
@@ -70,7 +72,7 @@ class Note:
         self._write({direction: run}, had, lacking)
 
     def broke(self, error: BaseException) -> None:
-        """What was not done yet has failed."""
+        """Record that the remaining directions have failed."""
         code: int = ExitCode.BUG
         text = str(error) or type(error).__name__
         if isinstance(error, GitlobError):
@@ -100,7 +102,7 @@ class Note:
 
 @contextmanager
 def keeping(repo: Repo, location: Location | None, directions: Collection[str]) -> Iterator[Note]:
-    """Keep the journal of a run with a location (None: keep none), also if an exception ends it."""
+    """Log a run with a location (None: do not log), even if an exception ends it."""
     note = Note(repo, location, directions)
     try:
         yield note
@@ -110,12 +112,12 @@ def keeping(repo: Repo, location: Location | None, directions: Collection[str]) 
 
 
 def read(repo: Repo, location: Location) -> Log:
-    """The log of one location, empty where there is none."""
+    """The log of one location; empty if there is none."""
     return _log(files.path(repo, _FOLDER, files.name_of(location))) or Log(str(location))
 
 
 def read_all(repo: Repo) -> list[Log]:
-    """The logs of all locations that were ever synced with, the latest first."""
+    """The logs of all locations, the most recently used first."""
     folder = files.path(repo, _FOLDER)
     names: list[str] = []
     with suppress(OSError):
@@ -139,7 +141,7 @@ def _log(path: str) -> Log | None:
 
 
 def _run(said: object) -> Run | None:
-    """A run as it was written; None for anything else."""
+    """A run as stored; None for anything else."""
     if not isinstance(said, dict) or said.keys() != {one.name for one in fields(Run)}:
         return None
     error, numbers = said["error"], [said[name] for name in said if name != "error"]
