@@ -1,4 +1,4 @@
-"""A sync in the background: detached from the terminal, one at a time in a repository, polite, and writing a log."""
+"""A sync in the background: detached from the terminal, at low priority, one at a time per repository, writing a log."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ from gitlob_rsync.store.store import Store
 _LOCK = "background"
 _LOG = "background.log"
 _MOST = 1 << 20
-"""Bytes of a log before it is put aside; the one before that goes."""
+"""Bytes of a log before it is rotated; one older log is kept."""
 _STOP_SECONDS = 30
 _NICE = 10
 
@@ -25,17 +25,17 @@ def log_path(folder: str) -> str:
 
 
 def running(folder: str) -> Job | None:
-    """The run at work in the background of the repository whose Repo.folder this is."""
+    """The background run of a repository, if there is one. `folder`: its Repo.folder."""
     with suppress(OSError), open(os.path.join(folder, _LOCK), "rb") as file:
         return Job.of(file)
     return None
 
 
 def detach(store: Store, what: str) -> bool:
-    """Go on in the background, and end this process with 0; False where another run is there already.
+    """Continue in the background, and end this process with exit code 0; False if another run is in the background already.
 
-    Raises OSError where the repository's folder cannot be written, GitlobError where it knows no locks. Whoever calls this
-    has started no thread, and holds no lock: what goes on is a copy of this process.
+    It forks, so the caller must not have started threads or hold locks. Raises OSError if the repository's folder cannot be
+    written, GitlobError if its file system has no locks.
     """
     store.make_root()
     folder = store.folder
@@ -43,13 +43,13 @@ def detach(store: Store, what: str) -> bool:
     with suppress(PermissionError):
         store.sharing.apply(os.path.join(folder, _LOCK))
     try:
-        mine = take_now(lock, fcntl.LOCK_EX)
+        acquired = take_now(lock, fcntl.LOCK_EX)
     except OSError:
         raise GitlobError(
-            f"{folder}: this file system knows no locks, so nobody could tell what runs in the background",
-            "leave --background out",
+            f"{folder}: this file system does not support locks, which background runs need",
+            "run it without --background",
         ) from None
-    if not mine:
+    if not acquired:
         os.close(lock)
         return False
     log = _open_log(folder)
@@ -58,18 +58,18 @@ def detach(store: Store, what: str) -> bool:
     if os.fork():
         os._exit(0)
     os.setsid()
-    if os.fork():  # no leader of a session: no terminal can become ours
+    if os.fork():  # the child does not lead a session, so it cannot acquire a terminal
         os._exit(0)
     nothing = os.open(os.devnull, os.O_RDWR)
     for number, target in ((0, nothing), (1, log), (2, log)):
         os.dup2(target, number)
-    # whoever started us may wait for the end of a pipe, or of a lock, that we have inherited: git does, of its filter's
+    # the caller may wait for the end of a pipe, or for a lock, that we have inherited, as git does with its filter
     os.closerange(3, lock)
     os.closerange(lock + 1, os.sysconf("SC_OPEN_MAX"))
     os.ftruncate(lock, 0)
     os.pwrite(lock, Job.own(what).note(), 0)
     _be_polite()
-    with suppress(OSError):  # a log on a full disk is no reason not to go on
+    with suppress(OSError):  # a full disk must not stop the run
         os.write(2, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what} (pid {os.getpid()})\n".encode(errors="replace"))
     return True
 
@@ -84,7 +84,7 @@ def _open_log(folder: str) -> int:
 
 
 def _be_polite() -> None:
-    """Let everybody else go first: with the processor, and with the disk where there is ionice."""
+    """Lower our priority for the processor, and for the disk if ionice is installed."""
     with suppress(OSError):
         os.nice(_NICE)
     with suppress(GitlobError):
@@ -92,20 +92,20 @@ def _be_polite() -> None:
 
 
 def stop(folder: str) -> Job | None:
-    """Ask the run in the background to end, and wait until it has; it keeps what had come. None where there is none.
+    """Stop the background run and wait until it has ended; what it transferred is kept. None if there is none.
 
-    Raises GitlobError where it is on another machine, or does not end.
+    Raises GitlobError if it runs on another machine, or does not end.
     """
     job = running(folder)
     if not job:
         return None
     if job.host != os.uname().nodename:
-        raise GitlobError(f"{job} is on another machine", f"run gitlob-sync --stop on {job.host}")
+        raise GitlobError(f"{job} is running on another machine", f"run gitlob-sync --stop on {job.host}")
     with suppress(ProcessLookupError):
         os.kill(job.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while running(folder):
         if time.monotonic() > deadline:
-            raise GitlobError(f"{job} does not end", f"kill -9 {job.pid} loses nothing")
+            raise GitlobError(f"{job} does not end", f"kill -9 {job.pid} is safe: nothing is lost")
         time.sleep(0.05)
     return job

@@ -1,4 +1,4 @@
-"""What a remote store lacks of what commits need, by a listing of its files and their sizes: no content is brought."""
+"""Checks a remote store for all binaries that commits need, by a listing of its files and sizes; downloads no content."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from gitlob_rsync.store.local import Stores
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Of `needed` binaries, those of which the remote has not all files, and those whose files it has in wrong sizes."""
+    """Of the `needed` binaries: those of which the remote lacks files, and those of which it has files of a wrong size."""
 
     needed: int
     lacking: dict[Sha, Need] = field(default_factory=dict)
@@ -23,14 +23,14 @@ class Comparison:
 
 
 def compare(repo: Repo, stores: Stores, connection: Connection, distrusted: Collection[Sha]) -> Comparison:
-    """Look for all that commits need. `distrusted`: binaries that are wrong here, so that their sizes say nothing of what
-    is right there. Raises RemoteError, and NotAStore where something is needed."""
+    """Check the remote for all binaries that commits need. `distrusted`: binaries that are damaged locally, so that their
+    local sizes prove nothing. Raises RemoteError, and NotAStore if anything is needed."""
     needed = references.needed_by(repo, Committed())
     listing = connection.listing(new=not needed)
-    here: dict[Sha, Meta | None] = dict.fromkeys(needed)
+    metas: dict[Sha, Meta | None] = dict.fromkeys(needed)
     for sha in needed.keys() - set(distrusted):
-        here[sha] = stores.find(sha)
-    lacking, wrong_sized = _fall_short(here, listing)
+        metas[sha] = stores.find(sha)
+    lacking, wrong_sized = _incomplete(metas, listing)
     found = usage.find(repo, lacking | wrong_sized)
     return Comparison(
         len(needed),
@@ -39,13 +39,13 @@ def compare(repo: Repo, stores: Stores, connection: Connection, distrusted: Coll
     )
 
 
-def _fall_short(here: Mapping[Sha, Meta | None], listing: Mapping[str, int]) -> tuple[set[Sha], set[Sha]]:
-    """The binaries of which files are missing in a listing, and the others that it does not have whole. Where the meta is
-    not known, chunks have to be those of some binary, and the meta file as long as its meta would be."""
-    sizes = _chunk_sizes({sha for sha, meta in here.items() if not meta}, listing)
+def _incomplete(metas: Mapping[Sha, Meta | None], listing: Mapping[str, int]) -> tuple[set[Sha], set[Sha]]:
+    """The binaries of which a listing lacks files, and those of which it has files of a wrong size. If the meta of a binary
+    is unknown, its chunks must have sizes that some binary could have, and the meta file must fit them."""
+    sizes = _chunk_sizes({sha for sha, meta in metas.items() if not meta}, listing)
     lacking: set[Sha] = set()
     wrong_sized: set[Sha] = set()
-    for sha, known in here.items():
+    for sha, known in metas.items():
         chunks = sizes.get(sha, [])
         meta = known or Meta.of_chunks(sha, chunks)
         if meta and meta.whole_in(listing):
@@ -56,7 +56,7 @@ def _fall_short(here: Mapping[Sha, Meta | None], listing: Mapping[str, int]) -> 
 
 
 def _chunk_sizes(shas: Collection[Sha], listing: Mapping[str, int]) -> dict[Sha, list[int]]:
-    """Bytes of the chunks that a listing has of some binaries, by their numbers."""
+    """The sizes in bytes of these binaries' chunks in a listing, in the order of their numbers."""
     found: dict[Sha, dict[int, int]] = {}
     for file, size in listing.items():
         named = NAME.match(file)

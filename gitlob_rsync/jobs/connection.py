@@ -1,4 +1,4 @@
-"""A repository joined with one remote store: one connection, and what is here and what is there."""
+"""A repository's connection to one remote store: checks that it is the right store, and finds out what each side has."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -18,7 +18,8 @@ from gitlob_rsync.transport.choose import connect
 
 
 class Connection:
-    """Use it in a `with` block: nothing is connected before it is needed, and all that is done shares one session."""
+    """To be used in a `with` block. It connects when that is first needed, and everything in the block shares one
+    session."""
 
     def __init__(self, context: Context, remote: Remote) -> None:
         self.repo = context.repo
@@ -30,7 +31,7 @@ class Connection:
         self.shared = context.stores.shared
         self._listing: dict[str, int] | None = None
         self._identity: str | None = None
-        self._looked = False
+        self._identified = False
         self._edition: str | None = None
         self._editions: frozenset[str] | None = None
         self._empty: bool | None = None
@@ -39,12 +40,12 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "_line" in self.__dict__:
-            self._line.close()
+        if "_transport" in self.__dict__:
+            self._transport.close()
 
     @cached_property
-    def _line(self) -> Transport:
-        """The connection, to whatever is there."""
+    def _transport(self) -> Transport:
+        """The transport to the location, whichever store is there."""
         own = self.settings
         options = Options(
             own.timeout, clone.client_name(self.repo), own.bwlimit, own.fsync, own.ssh_command, own.retries,
@@ -54,80 +55,84 @@ class Connection:
 
     @property
     def session(self) -> Transport:
-        """The connection to the remote store, once it turned out to be the right one. Raises as identify."""
+        """The transport, once the store has been identified as the right one. Raises as identify."""
         self.identify()
-        return self._line
+        return self._transport
 
     @property
     def known(self) -> str | None:
-        """The identity of the store that is to be at the location; None where nothing says which."""
+        """The identity of the store expected at the location; None if none is known."""
         return identity.known(self.repo, self.remote)
 
     def identify(self) -> str | None:
-        """The identity of the store at the location; None where it has none yet, and none is known. Nothing is written.
+        """The identity of the store at the location; None if it has none yet and none is expected. Writes nothing to the
+        store.
 
-        Raises WrongStore where it is not the one that is known, RemoteError, and NotAStore where there is no such folder
-        and none is known."""
-        if not self._looked:
+        Raises WrongStore if it is not the expected store, NotAStore if the folder does not exist and no store is expected
+        there, and RemoteError."""
+        if not self._identified:
             try:
-                shown = self._shown()
+                found = self._read_identity()
             except NotAStore:
                 if self.known or identity.was_used(self.repo, self.remote.location):
-                    raise self._lost("there is no such folder") from None
+                    raise self._wrong_store("its folder does not exist") from None
                 raise
-            if shown != self.known and (shown is None or self.known):
-                raise self._lost(f"the folder there shows the identity {identity.short(shown)}")
-            if shown is None and identity.was_used(self.repo, self.remote.location) and not self._line.has_content():
-                raise self._lost("the folder there is empty")
-            self._accept(shown)
+            if found != self.known and (found is None or self.known):
+                raise self._wrong_store(f"the folder has the identity {identity.short(found)}")
+            used = identity.was_used(self.repo, self.remote.location)
+            if found is None and used and not self._transport.has_content():
+                raise self._wrong_store("its folder is empty")
+            self._accept(found)
         return self._identity
 
-    def _shown(self) -> str | None:
+    def _read_identity(self) -> str | None:
         known = needs_list.own_editions(self.repo, self.remote.location)
         edition = needs_list.own_edition_file(self.repo)
-        found = self._line.look(IDENTITY, *([edition] if edition else [])).files
+        found = self._transport.look(IDENTITY, *([edition] if edition else [])).files
         if self._editions is None:
             self._editions = known
             self._edition = found[edition].decode("ascii", errors="replace") if edition and edition in found else None
         return identity.decode(found[IDENTITY], str(self.remote)) if IDENTITY in found else None
 
-    def _lost(self, why: str) -> WrongStore:
+    def _wrong_store(self, why: str) -> WrongStore:
         name = self.remote.name or self.remote.location
-        known = f"the store {identity.short(self.known)}" if self.known else "the store that was there before"
+        known = f"the store {identity.short(self.known)}" if self.known else "the store used before"
         return WrongStore(
-            f"{self.remote}: {known} is not there: {why}",
-            f"mount it, or name its new place; gitlob-setup {name} --adopt takes what is there for the store, "
-            "--create makes a new one",
+            f"{self.remote}: {known} was not found: {why}",
+            f"mount it, or set its new location; gitlob-setup {name} --adopt accepts the store found there, "
+            "--create creates a new one",
         )
 
-    def _accept(self, shown: str | None) -> None:
-        self._looked, self._identity = True, shown
-        if shown:
+    def _accept(self, found: str | None) -> None:
+        self._identified, self._identity = True, found
+        if found:
             self._empty = False
-        if shown and shown != identity.remembered(self.repo, self.remote.location):
-            with suppress(OSError):  # it is met again the next time
-                identity.remember(self.repo, self.remote.location, shown)
+        if found and found != identity.remembered(self.repo, self.remote.location):
+            with suppress(OSError):  # the next run remembers it
+                identity.remember(self.repo, self.remote.location, found)
 
     def establish(self) -> str:
-        """Have the store be there with an identity, and return that. A folder that is not there, or is empty, becomes a new
-        store, and a store of git-lob or of older versions gets an identity; either is said. Raises as identify."""
+        """Make sure that the store exists and has an identity, and return the identity. A folder that is missing or empty
+        becomes a new store, and a store of git-lob or of an older version gets an identity; both are reported. Raises as
+        identify."""
         if self.is_new:
-            return self._name(old=False)
-        return self._identity or self._name(old=True)
+            return self._give_identity(old=False)
+        return self._identity or self._give_identity(old=True)
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing is at the location, and nothing is known to have been there. Raises as identify."""
+        """Whether there is no store at the location, and none is expected there. Raises as identify."""
         if self._empty is None:
             try:
-                self._empty = self.identify() is None and not self._line.has_content()
+                self._empty = self.identify() is None and not self._transport.has_content()
             except NotAStore:
                 self._empty = True
         return self._empty
 
     def forget_lost_list(self) -> bool:
-        """Where the list of this clone's needs that is in the store is not the one that was left there, forget what was
-        pushed: what others did not find in it may be gone. Returns whether that was so. Asked once. Raises as identify."""
+        """If the store no longer has this clone's list of needs as the clone wrote it, forget what was pushed: a purge may
+        have deleted what the list there does not name. Returns whether that was so; only the first call looks. Raises as
+        identify."""
         if self.is_new or self._editions is None:
             return False
         location = self.remote.location
@@ -139,59 +144,58 @@ class Connection:
         return True
 
     def adopt(self) -> str:
-        """Take the store at the location for the right one, whatever was known of it. Raises UsageError where there is
-        none."""
+        """Accept the store at the location as the right one, whichever was expected. Raises UsageError if there is none."""
         with suppress(NotAStore):
-            if shown := self._shown():
-                self._accept(shown)
-                return shown
-            if self._line.has_content():
-                return self._name(old=True)
+            if found := self._read_identity():
+                self._accept(found)
+                return found
+            if self._transport.has_content():
+                return self._give_identity(old=True)
         raise UsageError(
             f"{self.remote}: there is no store: the folder is empty or missing",
-            "mount the store, or name its place; --create makes a new one",
+            "mount the store, or correct the location; --create creates a new one",
         )
 
     def create(self, *, shared: bool) -> str:
-        """Make a new store at the location; `shared`: for all accounts of its folder's group. Raises UsageError where
+        """Create a store at the location; `shared`: writable for all accounts of its folder's group. Raises UsageError if
         there is one already."""
         with suppress(NotAStore):
-            if self._shown() or self._line.has_content():
+            if self._read_identity() or self._transport.has_content():
                 raise UsageError(
-                    f"{self.remote}: there is a store already", "gitlob-setup REMOTE --adopt takes it as it is"
+                    f"{self.remote}: there is a store already", "gitlob-setup REMOTE --adopt accepts it as it is"
                 )
         if shared:
-            self._line.make_shared_root()
-            if not self._line.look().is_shared:
+            self._transport.make_shared_root()
+            if not self._transport.look().is_shared:
                 raise UsageError(
-                    f"{self.remote}: its folder cannot be made one that its group may write to",
-                    "its owner has to run: chmod 2775 on it there",
+                    f"{self.remote}: its folder cannot be made writable for its group",
+                    "its owner has to run chmod 2775 on it",
                 )
-        return self._name(old=False)
+        return self._give_identity(old=False)
 
-    def _name(self, *, old: bool) -> str:
-        """Give a store that has no identity one. Where two clones do so at once, the one that is there in the end counts."""
-        with suppress(NotAStore):  # another push may have been quicker while we waited for our turn
-            if shown := self._shown():
-                self._accept(shown)
-                return shown
-        self._line.publish({IDENTITY: identity.encode(identity.make())}, anew=False)
-        shown = self._shown()
-        if shown is None:
-            raise UsageError(f"{self.remote}: the file that was just written there is not there", "see the disk there")
-        self._accept(shown)
+    def _give_identity(self, *, old: bool) -> str:
+        """Give an identity to a store that has none. If two clones do so at once, the one that is written last counts."""
+        with suppress(NotAStore):  # another push may have been quicker while this one waited
+            if found := self._read_identity():
+                self._accept(found)
+                return found
+        self._transport.publish({IDENTITY: identity.encode(identity.make())}, anew=False)
+        found = self._read_identity()
+        if found is None:
+            raise UsageError(f"{self.remote}: a file that was just written is missing", "check the remote disk")
+        self._accept(found)
         what = "had no identity, and has one now" if old else "is a new store"
-        self.meter.note(f"{self.remote} {what}: {identity.short(shown)}")
-        return shown
+        self.meter.note(f"{self.remote} {what}: {identity.short(found)}")
+        return found
 
     def probe(self) -> GitlobError | None:
-        """See whether this account may write to the store. Returns what is said where nothing may be deleted there: only a
-        purge does that. Raises GitlobError, as the write failed, where it may not write."""
+        """Check that this account may write to the store. Returns the error if it may not delete files, which only a purge
+        does. Raises GitlobError if it may not write."""
         try:
             return self._probe()
         except GitlobError as error:
             account = self.remote.location.account
-            failed = GitlobError(f"{self.remote}: {account} may not write there: {error}", error.hint)
+            failed = GitlobError(f"{self.remote}: {account} may not write to it: {error}", error.hint)
             failed.exit_code = error.exit_code
             raise failed from None
 
@@ -205,10 +209,8 @@ class Connection:
         return None
 
     def listing(self, *, new: bool = False) -> Mapping[str, int]:
-        """Every file of the remote store that has a binary's name, with its size in bytes, as it was when first asked for.
-
-        Raises RemoteError where the remote cannot be reached or broke off, and NotAStore unless it may be `new`.
-        """
+        """All files of the remote store's content, name -> size in bytes; read once and cached. Raises RemoteError, and
+        NotAStore unless the store may be `new`."""
         if self._listing is None:
             try:
                 self._listing = {item.name: item.size for item in self.session.listing()}
@@ -223,8 +225,8 @@ class Connection:
         named = (NAME.match(file) for file in self.listing())
         return {Sha(found[3]): [] for found in named if found and found[4] == META}
 
-    def here(self, shas: Iterable[Sha], *, link: bool) -> dict[Sha, Meta]:
-        """Of `shas`, those that are here whole. What only another store of this machine has is brought, unless no `link` to
-        it is wanted."""
+    def available(self, shas: Iterable[Sha], *, link: bool) -> dict[Sha, Meta]:
+        """Those of `shas` that are available locally, whole. `link`: link or copy those that only another store of this
+        machine has."""
         look = self.stores.obtain if link else self.stores.find
         return {sha: meta for sha in shas if (meta := look(sha))}

@@ -1,4 +1,4 @@
-"""What a job works with: what would otherwise travel through every function side by side."""
+"""What every job works with, passed as one value."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from gitlob_rsync.store.local import Stores
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A repository, its stores, its settings with those of the command line on top, and where progress is shown."""
+    """A repository, its stores, its settings (with the command line's on top), and the progress meter."""
 
     repo: Repo
     stores: Stores

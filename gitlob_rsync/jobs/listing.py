@@ -13,8 +13,8 @@ from gitlob_rsync.store import inventory
 
 
 def selected(context: Context, plan: SyncPlan) -> Paths:
-    """The binaries of a plan's selections, each with one path where a commit names it. Of a complete sync: those of the
-    remote store where it is a pull alone, else of this one. Raises RemoteError where the remote has to be asked."""
+    """The binaries that a plan selects, with one path each if a commit names it. For a complete sync: those of the remote
+    store if it only pulls (this may raise RemoteError), otherwise those of the local store."""
     chosen: Paths = {}
     if isinstance(plan.pull, Everything) and not plan.push and plan.remote:
         with Connection(replace(context, meter=Meter("gitlob-sync")), plan.remote) as connection:

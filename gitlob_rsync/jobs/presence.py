@@ -1,4 +1,4 @@
-"""Which binaries a remote store has whole, as far as the sizes of its files tell: nothing is brought but metas."""
+"""Finds out which binaries a remote store has whole, by the sizes of its files; downloads nothing but metas."""
 
 import os
 import tempfile
@@ -11,12 +11,12 @@ from gitlob_rsync.store.staging import PARTIAL
 from gitlob_rsync.store.store import Store, read_meta
 
 
-def whole_there(connection: Connection, shas: Collection[Sha]) -> set[Sha]:
-    """Of binaries of the local store, those that the remote has whole, by the sizes of their files: one call, however
-    many there are. Raises RemoteError, and NotAStore.
+def stored_at(connection: Connection, shas: Collection[Sha]) -> set[Sha]:
+    """Those of these binaries of the local store that the remote has whole, found by one listing. Raises RemoteError and
+    NotAStore.
 
-    One that has no meta here (a purge was killed) does not say how large it is. That the remote has its meta, which
-    gets there last, and each file that is here, will do for it.
+    A binary without a local meta (a purge was killed) does not say how large it is. For it, it is enough that the remote
+    has its meta, which is always sent last, and every file that the local store has.
     """
     store = connection.store
     metas = {sha: read_meta(store.path(sha, META), sha) for sha in sorted(shas)}
@@ -33,30 +33,31 @@ def _covered(store: Store, sha: Sha, listing: Mapping[str, int]) -> bool:
     return name(sha, META) in listing and all(same)
 
 
-def whole_of(connection: Connection, shas: Collection[Sha], here: Mapping[Sha, Meta]) -> frozenset[Sha]:
-    """Of `shas`, those that the remote has whole, by one listing: of what is `here`, all files in their sizes; of the
-    rest the meta, which gets there last, and the first chunk, which all have but the empty one. Where that is a full
-    one, the meta says of how many, and a second listing whether they are there. Raises RemoteError."""
-    files = {sha: here[sha].parts() if sha in here else (["0", META] if sha != EMPTY else [META]) for sha in shas}
+def stored_whole(connection: Connection, shas: Collection[Sha], known: Mapping[Sha, Meta]) -> frozenset[Sha]:
+    """Those of `shas` that the remote has whole. `known`: metas of those that are available locally; for these, all files
+    must have the right sizes. For the rest, one listing looks for the meta, which is always sent last, and the first chunk,
+    which every binary but the empty one has. If the first chunk is a full one, the meta tells how many there are, and a
+    second listing looks for the others. Raises RemoteError."""
+    files = {sha: known[sha].parts() if sha in known else (["0", META] if sha != EMPTY else [META]) for sha in shas}
     found = _sizes(connection, files)
-    there = {
+    stored = {
         sha for sha, parts in files.items()
-        if (here[sha].whole_in(found) if sha in here else all(name(sha, part) in found for part in parts))
+        if (known[sha].whole_in(found) if sha in known else all(name(sha, part) in found for part in parts))
     }  # fmt: skip
-    large = {sha for sha in there - here.keys() if found.get(name(sha, 0)) == CHUNK}
+    large = {sha for sha in stored - known.keys() if found.get(name(sha, 0)) == CHUNK}
     if large:
-        metas = _metas_there(connection, large)
+        metas = _remote_metas(connection, large)
         found = _sizes(connection, {sha: meta.parts() for sha, meta in metas.items()})
-        there -= {sha for sha in large if sha not in metas or not metas[sha].whole_in(found)}
-    return frozenset(there)
+        stored -= {sha for sha in large if sha not in metas or not metas[sha].whole_in(found)}
+    return frozenset(stored)
 
 
 def _sizes(connection: Connection, files: Mapping[Sha, Collection[str]]) -> dict[str, int]:
     return connection.session.sizes(sorted(name(sha, part) for sha, parts in files.items() for part in parts))
 
 
-def _metas_there(connection: Connection, shas: Iterable[Sha]) -> dict[Sha, Meta]:
-    """The metas that the remote has of binaries, those that can be right."""
+def _remote_metas(connection: Connection, shas: Iterable[Sha]) -> dict[Sha, Meta]:
+    """The remote's metas of binaries, without those that cannot be right."""
     with tempfile.TemporaryDirectory(prefix="gitlob-") as into:
         connection.session.fetch(sorted(name(sha, META) for sha in shas), into, PARTIAL)
         metas = {sha: read_meta(os.path.join(into, file_name(sha, META)), sha) for sha in shas}

@@ -1,4 +1,4 @@
-"""Telling a remote store what this clone needs: a purge of that store goes by it."""
+"""Publishes to a remote store which binaries this clone needs: a purge of the store relies on it."""
 
 import os
 from collections.abc import Collection
@@ -18,19 +18,18 @@ from gitlob_rsync.transport.base import NotAStore, Transport
 
 
 def turn(store: Store, what: str, wait: float) -> AbstractContextManager[None]:
-    """Be the only one who reads and writes what this clone says that it needs. Raises lock.Busy."""
+    """Hold the lock on this clone's own list of needs. Raises locks.Busy."""
     return locks.turn(store, "publish", what, wait)
 
 
 def needs(repo: Repo) -> set[Sha]:
-    """All that this clone's list has to name: what a push publishes and what a purge goes by. Raises as
-    references.needed_by."""
+    """All binaries that this clone's list has to name. Raises as references.needed_by."""
     return {*references.needed_by(repo, Committed()), *references.outside_commits(repo)}
 
 
 def publish(session: Transport, repo: Repo, remote: Remote, shas: Collection[Sha], tips: Collection[str]) -> str:
-    """Put this clone's list at the remote instead of its older one, and note it here, with the commits whose history it
-    covers; returns its name. To be done in a turn. Raises RemoteError, and GitlobError where it cannot be written."""
+    """Replace this clone's list at the remote, and record it locally with the commits whose history it covers; returns the
+    list's name. The caller holds the lock (turn). Raises RemoteError, and GitlobError if the list cannot be written."""
     location, place = remote.location, clone.place_of(repo)
     name = clone.own_name(repo)
     if not name or _is_anothers(session, repo, location, name):
@@ -41,7 +40,7 @@ def publish(session: Transport, repo: Repo, remote: Remote, shas: Collection[Sha
     files = (needs_list.encode(shas, name, place, edition), edition.encode())
     session.publish(dict(zip(needs_list.files_of(name), files, strict=True)))
     if former:
-        # a remote that lets nobody delete: the list is shown by a purge, and can be forgotten
+        # some remotes forbid deletion: a purge then shows the old list, and --forget-list can remove it
         with suppress(GitlobError):
             session.delete(needs_list.files_of(former))
     needs_list.note_sent(repo, location, name, edition)
@@ -50,8 +49,8 @@ def publish(session: Transport, repo: Repo, remote: Remote, shas: Collection[Sha
 
 
 def _is_anothers(session: Transport, repo: Repo, location: Location, name: str) -> bool:
-    """Whether another clone wrote the list that is there under our name: a machine made from the same image as ours has
-    all that tells us apart from a copy. Asked only where such a one shows: under another host's name, or at another path."""
+    """Whether the list under our name was written by another clone: a machine made from the same image passes for this
+    clone in every local check. The remote is asked only if this clone's host or path has changed."""
     if needs_list.place_noted(repo, location, name) == clone.place_of(repo):
         return False
     try:
@@ -63,7 +62,7 @@ def _is_anothers(session: Transport, repo: Repo, location: Location, name: str) 
 
 
 def replaced(session: Transport, repo: Repo, location: Location) -> set[str]:
-    """The names of the lists at the remote that publish would take away: this clone's older ones. Raises as publish."""
+    """The names of this clone's older lists at the remote, which publish would replace. Raises as publish."""
     name = clone.own_name(repo)
     former = needs_list.former_name(repo, location)
     return {

@@ -1,4 +1,4 @@
-"""Bringing binaries from a remote store: what is selected and not here, by way of the staging folder, verified."""
+"""Pulls binaries from a remote store: those that are selected and not available locally, verified in the staging folder."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -13,15 +13,16 @@ from gitlob_rsync.store.layout import EMPTY, FILE_NAME, META, NAME, Meta, name
 from gitlob_rsync.store.staging import PARTIAL, Staging
 
 _MOST_AT_ONCE = 16384
-"""Chunks that are asked for in one run before it is known whether they exist: 512 GiB."""
+"""Chunks that are requested in one run before it is known whether they exist: 512 GiB."""
 _LEAST_OF_EACH = 64
-"""Chunks of each binary among these, however many binaries: 2 GiB."""
+"""Of these, chunks requested of each binary, however many binaries there are: 2 GiB."""
 
 
 def pull(connection: Connection, scope: Scope, *, refetch: bool = False, dry_run: bool = False) -> Report:
-    """Bring what `scope` selects and what is not here, with `refetch` also what is here but damaged.
+    """Pull the binaries that `scope` selects and that are not available locally; with `refetch`, also those that are
+    damaged.
 
-    Raises RemoteError where the remote cannot be reached or broke off; what had come is kept.
+    Raises RemoteError; what arrived before is kept.
     """
     selected = references.needed_by(connection.repo, scope)
     return _pull(
@@ -30,15 +31,15 @@ def pull(connection: Connection, scope: Scope, *, refetch: bool = False, dry_run
 
 
 def pull_everything(connection: Connection, *, refetch: bool = False, dry_run: bool = False) -> Report:
-    """Bring every binary of the remote store; a dry run asks for its listing. Raises as pull, and NotAStore."""
+    """Pull every binary of the remote store; a dry run only lists it. Raises as pull, and NotAStore."""
     everything = connection.everything()
     report = _pull(
         connection, everything, refetch, dry_run, lambda shas: references.needed_by(connection.repo, Committed(), shas)
     )
     if dry_run and report.bytes is None:
-        here = connection.here(everything, link=False)
+        available = connection.available(everything, link=False)
         wanted = everything.keys() - {
-            sha for sha, meta in here.items() if not refetch or _mended(connection, meta, dry_run=True)
+            sha for sha, meta in available.items() if not refetch or _sound_or_replaced(connection, meta, dry_run=True)
         }
         matches = ((NAME.match(file), size) for file, size in connection.listing().items())
         content = (size for found, size in matches if found and found[4] != META and found[3] in wanted)
@@ -47,16 +48,18 @@ def pull_everything(connection: Connection, *, refetch: bool = False, dry_run: b
 
 
 def fetch(connection: Connection, shas: Collection[Sha]) -> set[Sha]:
-    """Bring binaries by name, whatever is here under it; returns those that arrived. Raises as pull."""
+    """Download binaries, even if they are available locally; returns those that arrived. Raises as pull."""
     return _fetch(connection, sorted(shas))[0]
 
 
 def _pull(connection: Connection, selected: Paths, refetch: bool, dry_run: bool, find_paths: FindPaths) -> Report:
-    here = connection.here(selected, link=not dry_run)
+    available = connection.available(selected, link=not dry_run)
     if refetch:
-        here = {sha: meta for sha, meta in here.items() if _mended(connection, meta, dry_run=dry_run)}
-    wanted = sorted(selected.keys() - here.keys())
-    report = Report(frozenset(selected), frozenset(here))
+        available = {
+            sha: meta for sha, meta in available.items() if _sound_or_replaced(connection, meta, dry_run=dry_run)
+        }
+    wanted = sorted(selected.keys() - available.keys())
+    report = Report(frozenset(selected), frozenset(available))
     if dry_run:
         return replace(report, transferred=len(wanted), bytes=None if wanted else 0)
     if not wanted:
@@ -71,8 +74,8 @@ def _pull(connection: Connection, selected: Paths, refetch: bool, dry_run: bool,
     )
 
 
-def _mended(connection: Connection, meta: Meta, *, dry_run: bool) -> bool:
-    """Whether a binary that is here is sound, or could be replaced by a sound one of another store of this machine."""
+def _sound_or_replaced(connection: Connection, meta: Meta, *, dry_run: bool) -> bool:
+    """Whether a local binary is sound, or was replaced (dry run: could be) by a sound copy from another local store."""
     store = connection.store
     if store.complete(meta.sha) and store.sound(meta):
         return True
@@ -82,9 +85,10 @@ def _mended(connection: Connection, meta: Meta, *, dry_run: bool) -> bool:
 
 
 def _fetch(connection: Connection, wanted: list[Sha]) -> tuple[set[Sha], set[Sha], int]:
-    """Bring binaries into the store: returns which arrived, which came damaged, and how many bytes moved.
+    """Download binaries into the store: returns those that arrived, those that arrived damaged, and the bytes transferred.
 
-    What a killed run had brought is used. A crash may have spoilt it, so what proves wrong of it is brought anew.
+    Files that a killed run left in staging are used. A crash may have damaged them, so those that prove wrong are
+    downloaded again.
     """
     arrived: set[Sha] = set()
     damaged: set[Sha] = set()
@@ -94,7 +98,7 @@ def _fetch(connection: Connection, wanted: list[Sha]) -> tuple[set[Sha], set[Sha
         pending = wanted
         while pending:
             try:
-                moved += _bring(connection, staging, pending)
+                moved += _download(connection, staging, pending)
             except GitlobError:
                 _admit(connection, staging, pending)
                 raise
@@ -110,10 +114,12 @@ def _fetch(connection: Connection, wanted: list[Sha]) -> tuple[set[Sha], set[Sha
     return arrived, damaged, moved
 
 
-def _bring(connection: Connection, staging: Staging, shas: list[Sha]) -> int:
-    """Two runs, of which the first brings all there is of most: a first chunk that is not full is the only one, and its
-    meta follows from it. The second brings metas and other chunks of the large ones; only where these are very large, or
-    very many, is there a third. Returns bytes of content."""
+def _download(connection: Connection, staging: Staging, shas: list[Sha]) -> int:
+    """Download binaries into staging; returns bytes of content.
+
+    The first run fetches the first chunk of each; for most binaries that is all, since a chunk that is not full is the only
+    one, and the meta follows from it. The second run fetches the metas and other chunks of the large ones; a third is
+    needed only if these are very large or very many."""
     first = [name(sha, 0) for sha in shas if sha != EMPTY and not staging.has(sha, 0)]
     moved = _fetch_files(connection, staging, first, f"pull {len(shas)}")
     large = [sha for sha in shas if staging.is_large(sha)]
@@ -122,7 +128,7 @@ def _bring(connection: Connection, staging: Staging, shas: list[Sha]) -> int:
         asked = {sha: parts for sha in large if (parts := staging.lacking(sha, most))}
         names = [name(sha, part) for sha, parts in asked.items() for part in parts]
         moved += _fetch_files(connection, staging, names, "pull the rest of large ones")
-        # a remote that lies about a size cannot keep us busy: what did not come as promised is not asked for again
+        # a remote that reports a wrong size cannot keep us busy: what does not arrive as announced is not requested again
         large = [
             sha for sha, parts in asked.items()
             if staging.meta(sha) and not set(parts) & set(staging.lacking(sha, most))
@@ -140,13 +146,13 @@ def _fetch_files(connection: Connection, staging: Staging, names: list[str], wha
 
 
 def _arrived(staging: Staging, file: str) -> None:
-    """Use the time in which others still come."""
+    """Prepare a file that has arrived while the others are still being transferred."""
     if (found := FILE_NAME.match(file)) and found[2] == "0" and not staging.is_large(sha := Sha(found[1])):
         staging.prepare(sha)
 
 
 def _admit(connection: Connection, staging: Staging, shas: list[Sha]) -> tuple[set[Sha], set[Sha]]:
-    """Move what is whole into the store, and into the shared one; returns these, and those that came but wrong."""
+    """Move complete, sound binaries into the store and the shared one; returns these, and those that arrived damaged."""
     ready = []
     bad = set()
     for sha in shas:

@@ -19,7 +19,7 @@ from gitlob_rsync.git import index, roots
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.context import Context
-from gitlob_rsync.jobs.presence import whole_there
+from gitlob_rsync.jobs.presence import stored_at
 from gitlob_rsync.jobs.trash import set_aside
 from gitlob_rsync.location import Kind, Location, Remote
 from gitlob_rsync.placeholder import Sha
@@ -90,8 +90,8 @@ def retention(kept: Window, fetched: Window) -> Window:
 def purge(context: Context, remote: Remote | None, wish: Wish) -> list[Verdict]:
     """Delete what nothing needs, and tell of each binary what became of it, by sha; with `dry_run` what would.
 
-    Raises GitlobError, and has deleted nothing, in a shallow clone, where git fails, where the remote cannot be asked, where
-    others are at work here for too long, and where the store is another's, or a list of those who use it is damaged.
+    Raises GitlobError, and has deleted nothing, in a shallow clone, where git fails, where the remote cannot be asked,
+    where others are at work here for too long, and where the store is another's, or a list of those who use it is damaged.
     """
     repo, stores, settings = context.repo, context.stores, context.settings
     _check_own(repo, stores.own, settings)
@@ -251,7 +251,7 @@ def _whole_at_any(context: Context, remotes: Collection[Remote], shas: Collectio
         if left := set(shas) - proven:
             try:
                 with Connection(context, remote) as connection:
-                    proven |= whole_there(connection, left)
+                    proven |= stored_at(connection, left)
             except GitlobError as error:
                 failures.append(error)
     if len(failures) == len(remotes):

@@ -56,8 +56,8 @@ def purge_remote(
     """Move aside what no list names and what is older than `grace` seconds; with `dry_run` say what would be. `forget`: the
     name of a list to move aside first.
 
-    Raises GitlobError, and has changed nothing, where no list is there, one is damaged, or this clone is shallow; UsageError
-    where there is no list to forget.
+    Raises GitlobError, and has changed nothing, where no list is there, one is damaged, or this clone is shallow;
+    UsageError where there is no list to forget.
     """
     repo = context.repo
     if repo.shallow:

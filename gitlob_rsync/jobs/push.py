@@ -1,11 +1,12 @@
-"""Sending binaries to a remote store: what is selected, here and sound, once the remote was told that it is needed."""
+"""Pushes binaries to a remote store: those that are selected, available locally and sound, once this clone's list of needs
+is published there."""
 
 from collections.abc import Collection
 from dataclasses import replace
 
 from gitlob_rsync.jobs import publish
 from gitlob_rsync.jobs.connection import Connection
-from gitlob_rsync.jobs.presence import whole_of
+from gitlob_rsync.jobs.presence import stored_whole
 from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, Report, named
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import references
@@ -17,10 +18,10 @@ from gitlob_rsync.store.layout import META, NAME, Meta, name
 
 
 def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = False, dry_run: bool = False) -> Report:
-    """Send of what `scope` selects what is here and sound.
+    """Push the binaries that `scope` selects and that are available locally and sound.
 
-    With a Committed scope only commits are looked at that are not on record as pushed to this store, unless `recheck`.
-    Raises RemoteError where the remote cannot be reached or broke off, WrongStore where another store is there.
+    With a Committed scope, only commits that are not on record as pushed to this store are looked at, unless `recheck`.
+    Raises RemoteError, and WrongStore if another store is at the location.
     """
     repo, remote = connection.repo, connection.remote
     done: Report | None = None
@@ -37,7 +38,7 @@ def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = F
         if dry_run or not _is_whole(report):
             return done
         tips = [] if scope.pathspecs else tips
-        if _is_still_said(connection, report, scope, tips):
+        if _still_listed(connection, report, scope, tips):
             break
         recheck = False
     if tips:
@@ -46,15 +47,15 @@ def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = F
 
 
 def push_commits(connection: Connection, commits: Collection[str], others: Collection[str] = ()) -> Report:
-    """Send what `commits` need, but for those that are on record as pushed to this store, and put them on record; and what
-    `others` need, trees and blobs that tags name. Where something is neither here nor there, nothing is sent. Raises as
+    """Push what `commits` need, except those on record as pushed to this store, and put them on record; and what `others`
+    need, trees and blobs that tags name. If a binary is missing both locally and at the remote, nothing is sent. Raises as
     push."""
     repo, remote = connection.repo, connection.remote
     beside = references.in_objects(repo, others)
     done: Report | None = None
     while True:
         known = _known(connection)
-        # without any commit nothing of history, which is what a scope without refs stands for
+        # without commits there is no scope: one without refs would mean all of history
         scope = Committed(tuple(commits), known=known) if commits else None
         report = _push_scope(connection, scope, beside=beside, all_or_nothing=True)
         if report is None:
@@ -62,7 +63,7 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
         done = _joined(done, report)
         if not _is_whole(report):
             return done
-        if _is_still_said(connection, report, scope, commits):
+        if _still_listed(connection, report, scope, commits):
             break
     if not set(commits) <= set(known):
         pushed.write(repo, remote, [*commits, *unreached(repo, known, commits)])
@@ -70,33 +71,32 @@ def push_commits(connection: Connection, commits: Collection[str], others: Colle
 
 
 def _known(connection: Connection) -> tuple[str, ...]:
-    """The commits on record whose history this clone's list covers. What it does not say to be needed may have been purged
-    there."""
-    told = needs_list.read(connection.repo, connection.remote)
-    return tuple(tip for tip in pushed.read(connection.repo, connection.remote) if tip in told.tips) if told else ()
+    """The commits on record whose history this clone's list covers: what the list does not name may have been purged."""
+    listed = needs_list.read(connection.repo, connection.remote)
+    return tuple(tip for tip in pushed.read(connection.repo, connection.remote) if tip in listed.tips) if listed else ()
 
 
-def _is_still_said(
+def _still_listed(
     connection: Connection, report: Report, scope: Committed | Recent | None, tips: Collection[str]
 ) -> bool:
-    """Whether this clone's list still names, after a push, what that took for needed: a purge of the remote store from this
-    clone writes it anew, by the refs of that moment, and what it does not name may be gone from there since. A push takes
-    hours, and refs change meanwhile. If it does, it is noted to cover the history of `tips`."""
+    """Whether, after a push, this clone's list still names all that the push relied on. A push may take hours, and a purge
+    of the remote store from this clone rewrites the list meanwhile, from the refs of that moment; what it no longer names
+    may have been purged. If it still does, the list is recorded to cover the history of `tips`."""
     repo, remote = connection.repo, connection.remote
     known = scope.known if isinstance(scope, Committed) else ()
     with publish.turn(connection.store, "a push", connection.settings.lock_wait):
-        told = needs_list.read(repo, remote)
-        if told is None:
+        listed = needs_list.read(repo, remote)
+        if listed is None:
             return True
-        if not (report.selected <= told.shas and set(known) <= set(told.tips)):
+        if not (report.selected <= listed.shas and set(known) <= set(listed.tips)):
             return False
-        if not set(tips) <= set(told.tips):
-            needs_list.note(repo, remote, told.shas, {*told.tips, *tips})
+        if not set(tips) <= set(listed.tips):
+            needs_list.note(repo, remote, listed.shas, {*listed.tips, *tips})
         return True
 
 
 def _joined(before: Report | None, report: Report) -> Report:
-    """A push that had to be done once more."""
+    """The report of a push that had to be repeated."""
     if before is None:
         return report
     moved = (before.bytes or 0) + (report.bytes or 0)
@@ -108,16 +108,16 @@ def _is_whole(report: Report) -> bool:
 
 
 def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
-    """Send every binary of the local store that the remote one has not, by its listing. Raises as push."""
+    """Push every binary of the local store that the remote lacks, by its listing. Raises as push."""
     store = connection.store
-    here = list(inventory.complete(store))
-    if here and not dry_run:
+    metas = list(inventory.complete(store))
+    if metas and not dry_run:
         connection.establish()
         connection.forget_lost_list()
         _publish(connection, (), ())
     listing = connection.listing(new=True)
-    lacking = [meta for meta in here if not meta.whole_in(listing)]
-    everything = frozenset(meta.sha for meta in here)
+    lacking = [meta for meta in metas if not meta.whole_in(listing)]
+    everything = frozenset(meta.sha for meta in metas)
     report = Report(everything, everything)
     return _push(
         connection, report, lacking, dry_run, lambda shas: references.needed_by(connection.repo, Committed(), shas)
@@ -128,11 +128,12 @@ def _push_scope(
     connection: Connection, scope: Committed | Recent | None, *,
     beside: Paths | None = None, dry_run: bool = False, recheck: bool = False, all_or_nothing: bool = False,
 ) -> Report | None:  # fmt: skip
-    """Send what a scope needs, and `beside` it. `all_or_nothing`: send nothing where something is missing. None, and nothing
-    was done, where what was known of the store does not hold any more: the scope has to be asked for anew.
+    """Push what a scope needs, and what is given in `beside`. `all_or_nothing`: send nothing if anything is missing.
+    Returns None, having done nothing, if the records about the store turned out to be void: the caller has to form the
+    scope again.
 
-    What git's tracking branches have says nothing of the store. So what no record says to be in it is looked for there, all
-    of it by one listing; but for a push of new commits alone whose binaries are all here.
+    git's remote-tracking branches say nothing about the store. So binaries that no record places in it are looked up there,
+    all by one listing; except in a push of new commits only whose binaries are all available locally.
     """
     repo = connection.repo
     beside = beside or {}
@@ -141,14 +142,14 @@ def _push_scope(
         return beside | (references.needed_by(repo, scope, shas) if scope else {})
 
     selected = find_paths(())
-    here = connection.here(selected, link=not dry_run)
-    report = Report(frozenset(selected), frozenset(here))
+    available = connection.available(selected, link=not dry_run)
+    report = Report(frozenset(selected), frozenset(available))
 
     if dry_run:
-        return _push(connection, report, here.values(), dry_run, find_paths)
+        return _push(connection, report, available.values(), dry_run, find_paths)
     if (selected or recheck) and connection.forget_lost_list():
         return None
-    absent = selected.keys() - here.keys()
+    absent = selected.keys() - available.keys()
     unsure = bool(absent or beside) or (bool(selected) and not (isinstance(scope, Committed) and scope.known))
     new = unsure and connection.is_new
     if new and absent and all_or_nothing and not connection.settings.allow_incomplete:
@@ -156,25 +157,26 @@ def _push_scope(
     commits = scope.refs if isinstance(scope, Committed) else ()
     if selected or recheck:
         _publish(connection, selected, commits, known=not recheck)
-    there = whole_of(connection, selected, here) if unsure and not new else frozenset()
-    missing = named(absent - there, find_paths)
+    stored = stored_whole(connection, selected, available) if unsure and not new else frozenset()
+    missing = named(absent - stored, find_paths)
     if missing and connection.settings.allow_incomplete:
         report, missing = replace(report, absent=len(missing)), {}
     report = replace(report, missing=missing)
     if missing and all_or_nothing:
         return report
-    return _push(connection, report, [meta for sha, meta in here.items() if sha not in there], dry_run, find_paths)
+    lacking = [meta for sha, meta in available.items() if sha not in stored]
+    return _push(connection, report, lacking, dry_run, find_paths)
 
 
 def _publish(connection: Connection, needed: Collection[Sha], commits: Collection[str], *, known: bool = True) -> None:
-    """Have the store know that this clone needs `needed`, and all that refs need here, those of git's remotes among them,
-    whoever sent it, beside what was said before. It has to come before anything is sent, or found to be there already: a
-    purge of the remote store at the same time goes by it.
+    """Publish that this clone needs `needed`, all that its refs need (remote-tracking ones included), and what it published
+    before. This has to precede any sending and any lookup in the store: a purge of the remote store at the same time relies
+    on it.
 
-    Not `known`: whatever was said before counts for nothing. Two pushes at once must not each forget the other's.
+    Not `known`: ignore what was published before. The lock keeps two pushes from overwriting each other's needs.
     """
     repo, remote = connection.repo, connection.remote
-    if not known:  # where this is killed, nobody goes by it either
+    if not known:  # first, so that a run that is killed leaves no record to rely on
         pushed.forget(repo, remote.location)
     with publish.turn(connection.store, "a push", connection.settings.lock_wait):
         before = needs_list.read(repo, remote) if known else None
@@ -198,7 +200,7 @@ def _publish(connection: Connection, needed: Collection[Sha], commits: Collectio
 def _push(
     connection: Connection, report: Report, metas: Collection[Meta], dry_run: bool, find_paths: FindPaths
 ) -> Report:
-    """Send of `metas` those that are sound; the rest of what `report` tells stays."""
+    """Push those of `metas` that are sound; returns `report` with the outcome."""
     if dry_run:
         return replace(report, transferred=len(metas), bytes=sum(meta.size for meta in metas))
     damaged = {meta.sha for meta in metas if not connection.store.sound(meta)}

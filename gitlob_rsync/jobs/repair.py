@@ -19,8 +19,8 @@ _GRACE = 3600
 
 
 class Repair:
-    """Works on the findings of `fsck`, and notes in them what came of it. `connection`: to the remote, or why there is none.
-    `now`: in seconds since 1970, for what is too young to be moved."""
+    """Works on the findings of `fsck`, and notes in them what came of it. `connection`: to the remote, or why there is
+    none. `now`: in seconds since 1970, for what is too young to be moved."""
 
     def __init__(self, fsck: Fsck, connection: Connection | UsageError, now: float | None = None) -> None:
         self._fsck = fsck

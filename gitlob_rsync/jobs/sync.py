@@ -1,4 +1,5 @@
-"""A sync: push, pull and fix-up of the working tree, as a plan says; logged, and one at a time where two would collide."""
+"""A sync: push, pull and fix-up of the working tree, according to a plan; logged, and locked against runs that would do the
+same work."""
 
 import time
 from collections.abc import Iterable
@@ -22,13 +23,13 @@ from gitlob_rsync.worktree import expand
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """The selection of a complete sync: every binary of the store, whether anything refers to it or not."""
+    """The selection of a complete sync: every binary of the store, referenced or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class FixUp:
-    """What to fill in of the working tree: what `pathspecs` match (none: all), and with `restore_missing` also files that
-    were deleted. `required`: a file that cannot be filled in counts as missing."""
+    """What to fill in in the working tree: files that match `pathspecs` (none: all), with `restore_missing` also deleted
+    ones. `required`: a file that cannot be filled in counts as missing."""
 
     pathspecs: tuple[str, ...] = ()
     restore_missing: bool = False
@@ -37,9 +38,8 @@ class FixUp:
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """All that a sync is to do. `push`, `pull` and `fix_up`: None for what is not to be done. `remote`: None where neither
-    a push nor a pull needs one. `recheck` and `refetch`: as in gitlob-sync(1). `title`: the command line, for others who
-    have to wait for it."""
+    """What a sync is to do. `push`, `pull`, `fix_up`: None to leave that part out. `remote`: None if neither a push nor a
+    pull needs one. `recheck`, `refetch`: see gitlob-sync(1). `title`: the command line, shown to runs that have to wait."""
 
     title: str
     remote: Remote | None = None
@@ -53,8 +53,9 @@ class SyncPlan:
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What a sync did. `report`: the push and the pull together, with what the fix-up could not fill in. `expanded` files
-    were filled in, `waiting` ones still wait for content; `left_alone`: path -> why. `seconds`: how long it took."""
+    """What a sync did. `report`: push and pull combined, with what the fix-up could not fill in; `expanded`: number of
+    files filled in; `waiting`: number of files still without content; `left_alone`: path -> why; `seconds`: how long it
+    took."""
 
     report: Report
     remote: Remote | None
@@ -72,16 +73,16 @@ class SyncResult:
 
 
 def sync(context: Context, plan: SyncPlan) -> SyncResult:
-    """Do what a plan says, and log what came of it, also where an exception ends it.
+    """Carry out a plan, and log the outcome, even if an exception ends it.
 
-    Raises RemoteError where the remote cannot be reached or broke off, locks.Busy where something else runs for too long.
+    Raises RemoteError, and locks.Busy if another run holds a lock for too long.
     """
     started = time.monotonic()
     directions = [*([PUSH] if plan.push else ()), *([PULL] if plan.pull else ())]
     place = plan.remote.location if plan.remote and not plan.dry_run else None
     with sync_log.keeping(context.repo, place, directions) as note, _using(context, plan):
         if not plan.dry_run:
-            with suppress(OSError):  # what a killed run left may stay where it is in nobody's way
+            with suppress(OSError):  # leftovers of a killed run do no harm
                 staging.sweep(context.stores.own)
         pushed, pulled = _transfer(context, plan, note)
         result = SyncResult(_together(pushed, pulled), plan.remote, plan.dry_run, pushed, pulled)
@@ -93,7 +94,7 @@ def sync(context: Context, plan: SyncPlan) -> SyncResult:
 def sync_pushed(
     context: Context, remote: Remote, title: str, commits: list[str], others: list[str]
 ) -> SyncResult:  # fmt: skip
-    """For git's pre-push hook: push what `commits`, and `others` (trees and blobs that tags name), need. Raises as sync."""
+    """For git's pre-push hook: push what `commits` and `others` (trees and blobs that tags name) need. Raises as sync."""
     with (
         sync_log.keeping(context.repo, remote.location, [PUSH]) as note,
         locks.using(context.stores.own, title, context.settings.lock_wait),
@@ -106,7 +107,7 @@ def sync_pushed(
 
 
 def _using(context: Context, plan: SyncPlan) -> AbstractContextManager[None]:
-    """Keep a purge from this store meanwhile."""
+    """Keep purges from this store in the block."""
     wait = context.settings.lock_wait
     return nullcontext() if plan.dry_run else locks.using(context.stores.own, plan.title, wait)
 
@@ -114,8 +115,8 @@ def _using(context: Context, plan: SyncPlan) -> AbstractContextManager[None]:
 def _transfer(context: Context, plan: SyncPlan, note: Note) -> tuple[Report | None, Report | None]:
     """Push and pull.
 
-    Two that push to one remote, or pull a part of history, would move the same twice, so the second waits; it does not
-    for one that only wants what the working tree needs.
+    Two runs that push to the same remote, or that pull parts of history, would transfer the same files, so the second
+    waits. A pull of only what the working tree needs does not.
     """
     if not (plan.push or plan.pull):
         return None, None
@@ -150,13 +151,13 @@ def _together(*reports: Report | None) -> Report:
 
 
 def _fix_up(context: Context, plan: SyncPlan, fix_up: FixUp, result: SyncResult) -> SyncResult:
-    """Fill in the working tree. Files that a window or a pathspec left out are missing only where they are required."""
+    """Fill in the working tree. Files that a window or a pathspec left out count as missing only if they are required."""
     done = expand.expand(
         context.repo, context.stores, context.settings.has_filter, context.meter,
         restore_missing=fix_up.restore_missing, dry_run=plan.dry_run, pathspecs=fix_up.pathspecs,
     )  # fmt: skip
     report = result.report
-    # a binary that the checkout waits for as well is reported once, with where it was looked for
+    # a binary that the working tree needs as well is reported once
     damaged = _joined(report.damaged, done.damaged)
     missing = _joined(report.missing, done.missing) if fix_up.required else report.missing
     report = replace(report, damaged=damaged, missing={s: p for s, p in missing.items() if s not in damaged})
@@ -170,11 +171,11 @@ def _joined(one: Paths, other: Paths) -> Paths:
 
 def _note_push(note: Note, report: Report) -> None:
     failed = report.missing.keys() | report.damaged.keys()
-    there = report.present - failed
-    note.done(PUSH, report.transferred, report.bytes or 0, had=there, lacking=report.missing, failed=len(failed))
+    had = report.present - failed
+    note.done(PUSH, report.transferred, report.bytes or 0, had=had, lacking=report.missing, failed=len(failed))
 
 
 def _note_pull(note: Note, report: Report) -> None:
     failed = report.missing.keys() | report.damaged.keys()
-    there = report.selected - report.present - failed
-    note.done(PULL, report.transferred, report.bytes or 0, had=there, lacking=failed, failed=len(failed))
+    had = report.selected - report.present - failed
+    note.done(PULL, report.transferred, report.bytes or 0, had=had, lacking=failed, failed=len(failed))

@@ -1,4 +1,4 @@
-"""What a push or a pull did, as those who tell of it get it."""
+"""The outcome of a push or a pull, as data."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from gitlob_rsync.placeholder import Sha
 
 Paths = dict[Sha, list[bytes]]
-"""Binaries, each with paths that need it; none are known for one that no commit names."""
+"""Binaries, each with the paths that need it; the list is empty for a binary that no commit names."""
 FindPaths = Callable[[Collection[Sha]], Paths]
-"""How to find all the paths that need some binaries, which takes another walk over history."""
+"""Finds all paths that need some binaries, by another walk over history."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a push or a pull did, in binaries, and in bytes of content.
+    """The outcome of a push or a pull, in binaries and in bytes of content.
 
-    `selected`: what was asked for; `present`: of these, what was here before; `transferred`: what moved (with a dry run:
-    would move; `bytes` is None then where only the remote could tell). `missing` and `damaged`: what could not be had,
-    or sent. `absent`: at a push that may be incomplete, what is neither here nor at the remote.
+    `selected`: what was requested; `present`: of these, what was available locally before; `transferred`: how many were
+    transferred, or in a dry run would be (`bytes` is then None if only the remote knows). `missing` and `damaged`: what
+    could not be fetched or sent. `absent`: in a push that may be incomplete, how many neither side has.
     """
 
     selected: frozenset[Sha] = frozenset()
@@ -30,7 +30,7 @@ class Report:
 
 
 def merged(one: Report, other: Report) -> Report:
-    """A push and a pull told as one."""
+    """A push and a pull combined."""
     return Report(
         one.selected | other.selected,
         one.present | other.present,
@@ -43,6 +43,6 @@ def merged(one: Report, other: Report) -> Report:
 
 
 def named(shas: Collection[Sha], find_paths: FindPaths) -> Paths:
-    """`shas` with all the paths that need them."""
+    """`shas`, with all paths that need them."""
     found = find_paths(shas) if shas else {}
     return {sha: found.get(sha, []) for sha in sorted(shas)}

@@ -132,7 +132,7 @@ def test_a_file_system_without_locks(slow: Work) -> None:
     script += "from gitlob_rsync.commands.sync import main\nsys.exit(main())"
     argv = [sys.executable, "-c", script, "--pull"]
     done = subprocess.run([*argv, "--background"], cwd=slow.path, capture_output=True, text=True)
-    assert done.returncode == 1 and "knows no locks" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and "does not support locks" in done.stderr and done.stderr.count("\n") == 1
     subprocess.run(argv, cwd=slow.path, check=True)
     assert check(slow.content) == {sha_of(LARGE), sha_of(b"small")}
 

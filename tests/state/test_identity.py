@@ -75,7 +75,7 @@ def test_a_disk_that_is_not_mounted_is_no_new_store(tmp_path: Path, place: Place
         assert len(said.splitlines()) == 1
     assert "WRONG remote" in work.run("gitlob-setup", "--check", code=2).stderr
     drop(work.content, b"a")
-    assert "is not there" in work.sync("--pull", "--committed", code=2).stderr, "nothing is missing, but the store"
+    assert "was not found" in work.sync("--pull", "--committed", code=2).stderr, "nothing is missing, but the store"
     assert not list(place.folder.iterdir()), "nothing was written"
     put_back(place.folder, aside)
     put(work.content, b"a")
@@ -93,7 +93,7 @@ def test_a_folder_that_is_gone_is_no_new_store(tmp_path: Path, place: Place) -> 
     commit(work, {"b.bin": b"b"})
     put(work.content, b"b")
     said = work.sync("--push", code=2).stderr
-    assert "is not there" in said and len(said.splitlines()) == 1
+    assert "was not found" in said and len(said.splitlines()) == 1
     assert not place.folder.exists()
 
 
@@ -122,7 +122,7 @@ def test_a_used_place_of_older_versions_is_no_new_store(tmp_path: Path, store: P
     aside = empty(store)
     commit(work, {"b.bin": b"b"})
     put(work.content, b"b")
-    assert "the store that was there before is not there" in work.sync("--push", code=2).stderr
+    assert "the store used before was not found" in work.sync("--push", code=2).stderr
     put_back(store, aside)
     said = work.sync("--push").stderr
     assert "had no identity, and has one now" in said and identity_of(store)[:12] in said
@@ -461,4 +461,4 @@ def test_the_check_says_who_may_not_write(tmp_path: Path, rsyncd: Daemon) -> Non
     put(rsyncd.folder, b"x")
     work = repository(tmp_path / "work", rsyncd.location(module="readonly"), {"x.bin": b"x"})
     said = work.run("gitlob-setup", "--check", code=None)
-    assert said.returncode and "may not write there" in said.stderr
+    assert said.returncode and "may not write to it" in said.stderr
