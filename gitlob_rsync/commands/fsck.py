@@ -83,9 +83,9 @@ def run(argv: Sequence[str]) -> int:
         what = " ".join([PROGRAM, *argv])
         return locks.using(stores.own, what, settings.lock_wait) if needed and not given.dry_run else nullcontext()
 
-    suspects = fsck.look()
+    suspects = fsck.scan()
     with using(bool(suspects)):
-        fsck.judge(suspects)
+        fsck.diagnose(suspects)
     with ExitStack() as stack:
         connection: Connection | UsageError
         if not isinstance(remote, UsageError):
@@ -98,7 +98,7 @@ def run(argv: Sequence[str]) -> int:
         unreachable = any(isinstance(error, RemoteError) for error in report.failures)
         if given.at_remote and isinstance(connection, Connection) and not unreachable:
             try:
-                comparison = compare(repo, stores, connection, [f.sha for f in report.findings if not f.mended])
+                comparison = compare(repo, stores, connection, [f.sha for f in report.findings if not f.repaired])
             except GitlobError as error:
                 report.fail(error)
     if report.findings or comparison:

@@ -98,8 +98,8 @@ def _line(finding: Finding, result: Result) -> str:
         parts.append("set aside")
     if finding.shared:
         parts.append(f"the same file in the shared store {finding.shared}")
-    if finding.mended:
-        parts.append(f"mended from {_source(finding.mended, result)}")
+    if finding.repaired:
+        parts.append(f"mended from {_source(finding.repaired, result)}")
     return "; ".join(parts)
 
 
@@ -138,7 +138,7 @@ def _repaired(result: Result) -> Iterable[str]:
         if needed:
             yield f"would mend {needed}"
         return
-    mended = sum(finding.mended is not None for finding in findings)
+    mended = sum(finding.repaired is not None for finding in findings)
     if mended:
         yield f"mended {mended}"
     if result.report.remaining:
@@ -166,7 +166,7 @@ def as_json(result: Result) -> dict[str, object]:
         "foreign": [{"path": text(path), "kind": kind} for path, kind in report.foreign.items()],
         "unchecked": [{"path": text(path), "why": why} for path, why in report.unchecked.items()],
         "quarantine": result.quarantine,
-        "mended": sum(finding.mended is not None for finding in report.findings),
+        "mended": sum(finding.repaired is not None for finding in report.findings),
         "remaining": len(report.remaining),
         "remote": comparison and {
             "location": str(result.remote.location) if result.remote else None,
@@ -189,7 +189,7 @@ def _as_object(finding: Finding) -> dict[str, object]:
         "needed": finding.needed,
         "set_aside": finding.set_aside,
         "shared": finding.shared,
-        "mended": finding.mended,
+        "mended": finding.repaired,
     }
 
 

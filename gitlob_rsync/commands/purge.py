@@ -108,10 +108,10 @@ def run(argv: Sequence[str]) -> int:
     window = settings.retention
     if given.window not in (None, CONFIGURED):
         window = Window(*[age.parse(given.window)] * 3)
-    wish = purge.Wish(
+    plan = purge.PurgePlan(
         purge.retention(window, settings.window), grace, time.time(), unreferenced=given.unreferenced,
         verify=settings.prune_safe and not given.no_verify_remote, dry_run=given.dry_run,
         others=tuple(remotes[1:]),
     )  # fmt: skip
-    verdicts = purge.purge(context, remote_asked, wish)
+    verdicts = purge.purge(context, remote_asked, plan)
     return purge_report.print_verdicts(verdicts, remote_asked, given, context.meter)

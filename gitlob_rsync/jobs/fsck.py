@@ -1,8 +1,8 @@
-"""Which binaries of the store are not what their names say, and who needs them.
+"""Checks the store: finds binaries whose content does not match their names, and what needs them.
 
-Nothing is deleted: what is damaged goes to the quarantine. A pull, git add or purge may be at work meanwhile, so whatever
-seems wrong is looked at again right before it is moved, and what took its place since is left alone. How it is mended is
-another module's matter (repair.py).
+Nothing is deleted: damaged binaries are moved to the quarantine. A pull, git add or purge may run at the same time, so
+whatever seems wrong is checked again right before it is moved, and files that have replaced it since are left alone.
+Repairs are another module's task (repair.py).
 """
 
 import errno
@@ -26,23 +26,23 @@ from gitlob_rsync.store.quarantine import Quarantine
 from gitlob_rsync.store.shortfall import parts, shortfall
 
 _WORN = {errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)}
-"""How a disk or a file system says that what it holds is lost."""
+"""Errors with which a disk or a file system reports that data is lost."""
 _ATTEMPTS = 3
-"""How often a binary is looked at that changes meanwhile."""
+"""How often a binary is checked again if it changes during the check."""
 
 Seen = Mapping[str, os.stat_result]
-"""What stood under the names of a binary, by part."""
+"""What was found under the names of a binary's files, by part."""
 
 
 class State(StrEnum):
     DAMAGED = "damaged"
     INCOMPLETE = "incomplete"
     MISSING = "missing"
-    """An earlier run put it aside, and it is still needed."""
+    """An earlier run set it aside, and it is still needed."""
 
 
 class Source(StrEnum):
-    """Where what mended a binary came from."""
+    """Where a repaired binary came from."""
 
     ITSELF = "own chunks"
     SHARED = "shared store"
@@ -51,8 +51,8 @@ class Source(StrEnum):
 
 @dataclass(slots=True)
 class Finding:
-    """A binary that is not as it should be. `need`: None where git could not tell. `shared`: what became of the copy in
-    the shared store, where its files are the same and damaged too."""
+    """A binary with a problem. `need`: what needs it, None if git could not say; `repaired`: where a sound copy came from;
+    `shared`: what was done with the copy in the shared store, if its files are the same ones, and so damaged too."""
 
     sha: Sha
     state: State
@@ -60,7 +60,7 @@ class Finding:
     seen: Seen = field(default_factory=dict)
     need: Need | None = None
     set_aside: bool = False
-    mended: Source | None = None
+    repaired: Source | None = None
     shared: str | None = None
 
     @property
@@ -71,8 +71,9 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """All that was found and done. `size`: bytes of the content that was checked. `failures`: what could not be done.
-    The paths of `misplaced`, `foreign` and `unchecked` are relative to the root of the store."""
+    """All that was found and done. `size`: bytes of the content that was checked; `repairing`: a repair was requested;
+    `failures`: what could not be done. The paths in `misplaced`, `foreign` and `unchecked` are relative to the root of the
+    store."""
 
     checked: int = 0
     size: int = 0
@@ -80,18 +81,21 @@ class Report:
     misplaced: list[bytes] = field(default_factory=list)
     foreign: dict[bytes, str] = field(default_factory=dict)
     unchecked: dict[bytes, str] = field(default_factory=dict)
-    repaired: bool = False
+    repairing: bool = False
     failures: list[GitlobError] = field(default_factory=list)
 
     @property
     def remaining(self) -> list[Finding]:
-        """What is not in order after this run: what was not mended, less what a repair may leave away because nobody
-        needs it."""
-        left_away = self.repaired
-        return [f for f in self.findings if not f.mended and not (left_away and f.set_aside and f.needed is False)]
+        """The problems that remain after this run: a binary that nothing needs and that a repair has set aside does not
+        count."""
+
+        def settled(finding: Finding) -> bool:
+            return self.repairing and finding.set_aside and finding.needed is False
+
+        return [finding for finding in self.findings if not finding.repaired and not settled(finding)]
 
     def fail(self, error: GitlobError | OSError, what: str = "") -> None:
-        """Note what could not be done; work goes on. `what`: in words, for an error of the system."""
+        """Record a failure, and go on. `what`: describes the action, for an OSError."""
         if isinstance(error, OSError):
             at = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
             error = ToolError(": ".join(filter(None, (what or at, strerror(error)))), way_out(error))
@@ -100,7 +104,7 @@ class Report:
 
 
 class Fsck:
-    """One run over the local store. `fast`: presence and sizes only. `dry_run`: nothing is moved."""
+    """One check of the local store. `fast`: presence and sizes only; `dry_run`: move nothing."""
 
     def __init__(self, repo: Repo, stores: Stores, meter: Meter, *, fast: bool, dry_run: bool) -> None:
         self.repo = repo
@@ -113,8 +117,8 @@ class Fsck:
         self._fast = fast
         self._dry_run = dry_run
 
-    def look(self) -> list[Sha]:
-        """Go through the whole store; returns the binaries that have to be looked at closer. No single one makes it fail."""
+    def scan(self) -> list[Sha]:
+        """Go through the whole store; returns the suspect binaries. No single file makes it fail."""
         found = audit(self.own)
         report = self.report
         report.misplaced = sorted(found.misplaced)
@@ -124,11 +128,11 @@ class Fsck:
         report.size = sum(meta.size for meta in found.whole)
         return sorted(found.suspect if self._fast else [*found.suspect, *self.hasher.wrong(found.whole)])
 
-    def judge(self, suspects: Iterable[Sha]) -> None:
-        """Find out what is wrong, and who needs it; put aside what is damaged."""
+    def diagnose(self, suspects: Iterable[Sha]) -> None:
+        """Find out what is wrong with suspects, and what needs them; set damaged ones aside."""
         for sha in suspects:
             try:
-                finding = self._judge(sha)
+                finding = self._diagnose(sha)
             except OSError as error:
                 self.report.unchecked[os.fsencode(f"{os.path.dirname(name(sha, 0))}/{sha}")] = strerror(error)
                 continue
@@ -138,24 +142,23 @@ class Fsck:
                 self.report.findings.append(finding)
         self._find_needs()
 
-    def _judge(self, sha: Sha) -> Finding | None:
-        """What is wrong with a binary as it is now; None where nothing is, or nothing is there. Raises OSError where
-        nothing can be said."""
+    def _diagnose(self, sha: Sha) -> Finding | None:
+        """What is wrong with a binary now; None if it is sound or gone. Raises OSError if it cannot be checked."""
         finding = None
         for _ in range(_ATTEMPTS):
             seen = parts(self.own, sha)
-            finding = self._look(sha, seen)
+            finding = self._check(sha, seen)
             if not finding or _unchanged(seen, parts(self.own, sha)):
                 break
         return finding
 
-    def _look(self, sha: Sha, seen: Seen) -> Finding | None:
+    def _check(self, sha: Sha, seen: Seen) -> Finding | None:
         if not seen:
             return None
         try:
             meta = self.own.complete(sha)
             if meta and not self._fast and not self.hasher.sound(meta):
-                return Finding(sha, State.DAMAGED, "its content is not what its name says", seen)
+                return Finding(sha, State.DAMAGED, "its content does not match its name", seen)
         except OSError as error:
             if error.errno not in _WORN:
                 raise
@@ -164,41 +167,42 @@ class Fsck:
         return Finding(sha, State.INCOMPLETE, why, seen) if why else None
 
     def _set_aside(self, finding: Finding) -> Finding | None:
-        """Move a damaged binary to the quarantine; returns what is wrong now, None where somebody mended it meanwhile."""
+        """Move a damaged binary to the quarantine; returns what is wrong now, None if it has been repaired meanwhile."""
         for _ in range(_ATTEMPTS):
             if self.take(finding.sha, finding.seen):
                 finding.set_aside = True
                 self._set_shared_aside(finding)
                 return finding
-            again = self._judge(finding.sha)
+            again = self._diagnose(finding.sha)
             if not again or again.state is not State.DAMAGED:
                 return again
             finding = again
         return finding
 
     def take(self, sha: Sha, seen: Seen) -> bool:
-        """Move files of the store to the quarantine; False where somebody was quicker, or where they cannot be moved."""
+        """Move files of the store to the quarantine; False if they have changed, or cannot be moved."""
         try:
             return not seen or self.quarantine.take(self.own, sha, seen, "content")
         except OSError as error:
-            self.report.fail(error, f"{sha} cannot be put into {self.quarantine.root}")
+            self.report.fail(error, f"{sha} cannot be moved to {self.quarantine.root}")
             return False
 
     def _set_shared_aside(self, finding: Finding) -> None:
-        """Where the files of the shared store are the same ones, nobody is to link them again."""
+        """Set the shared store's files aside too, if they are the same ones, so that no repository links them again."""
         if not self.shared:
             return
         try:
-            meta, there = self.shared.complete(finding.sha), parts(self.shared, finding.sha)
+            meta, found = self.shared.complete(finding.sha), parts(self.shared, finding.sha)
             chunks = [str(number) for number in range(meta.chunks)] if meta else []
-            linked = all(part in finding.seen and os.path.samestat(there[part], finding.seen[part]) for part in chunks)
-            if meta and linked and self.quarantine.take(self.shared, finding.sha, there, "shared"):
+            linked = all(part in finding.seen and os.path.samestat(found[part], finding.seen[part]) for part in chunks)
+            if meta and linked and self.quarantine.take(self.shared, finding.sha, found, "shared"):
                 finding.shared = "set aside too"
         except OSError as error:
             finding.shared = f"cannot be set aside: {strerror(error)}"
 
     def _find_needs(self) -> None:
-        """Who needs what is wrong; and what earlier runs put aside, where it is needed and did not come back."""
+        """Find out what needs the binaries with problems; add those that earlier runs set aside and that are still needed
+        and missing."""
         findings = self.report.findings
         wrong = {finding.sha for finding in findings}
         try:

@@ -1,11 +1,12 @@
-"""The purge: local binaries that nothing needs go, and nothing goes without proof (spec/selection.md, "Purge").
+"""The local purge: deletes local binaries that nothing needs, and none without proof (docs/selection.md).
 
-What is needed is read from the repository twice: once to see what could go, so that the remote can be asked for it, and
-once more while nobody else is at work in the store, so that nothing goes that a commit, an index or a transfer came to
-need meanwhile. Any git process that fails ends it before anything is deleted.
+What is needed is read from the repository twice: first to find candidates, so that the remote can be asked about them, and
+again under the store's lock, so that nothing is deleted that a commit, an index or a transfer has come to need meanwhile.
+If any git process fails, nothing is deleted.
 
-A store in which clones keep lists of what they need (published.py) is one that others push to. There what a list names is
-kept, and the rest goes by way of the trash, as in a purge of a remote store: those who push know none of our locks.
+A store that holds clones' lists of what they need (state/needs_list.py) is one that others push to. In such a store, what a
+list names is kept, and the rest is moved to the trash first, as in a purge of a remote store: pushes from elsewhere do not
+take our locks.
 """
 
 import os
@@ -32,25 +33,25 @@ from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import Store
 
 _LEAST_GRACE = 3600
-"""Seconds of grace without which nothing is deleted where the file system knows no locks."""
+"""Seconds: the least grace time on a file system without locks."""
 
 
 class Reason(Enum):
-    """Why a binary is kept, the first that holds; or why it goes."""
+    """Why a binary is kept (the first reason that holds), or why it is purged."""
 
-    WINDOW = "a state of the retention window needs it"
-    INDEX = "an index names it"
-    STASH = "a stash needs it"
-    TAGGED = "a tag needs it, of a tree that is no commit's"
-    UNPUSHED = "a commit needs it that is not known to be at the remote"
-    LISTED = "a clone that uses this store needs it, as its list there says"
-    REFERENCED = "a commit needs it, and only what is unreferenced was to go"
-    TORN = "a commit needs it, and it is not whole, neither here nor at the remote"
-    YOUNG = "it is younger than the grace time"
-    UNRECORDED = "it is not on record as pushed"
-    LACKING = "the remote lacks it"
-    OLD = "only older states need it, and the remote has it"
-    UNREFERENCED = "nothing needs it"
+    WINDOW = "needed by a state in the retention window"
+    INDEX = "in an index"
+    STASH = "needed by a stash"
+    TAGGED = "needed by a tag of a tree outside all commits"
+    UNPUSHED = "needed by a commit that is not known to be at the remote"
+    LISTED = "needed by a clone that uses this store, according to its list"
+    REFERENCED = "needed by a commit, and only unreferenced binaries are purged"
+    TORN = "needed by a commit, but incomplete both locally and at the remote"
+    YOUNG = "younger than the grace time"
+    UNRECORDED = "not on record as pushed"
+    LACKING = "missing at the remote"
+    OLD = "needed by older states only, and stored at the remote"
+    UNREFERENCED = "not needed by anything"
 
     @property
     def goes(self) -> bool:
@@ -59,7 +60,7 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a binary of the store, and why. `size` in bytes of its files here; `path`: one that names it."""
+    """Whether a binary of the store is purged, and why. `size`: bytes of its local files; `path`: one that needs it."""
 
     sha: Sha
     size: int
@@ -68,10 +69,9 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is asked of a purge. `window` and `grace` in seconds; `now` in seconds since 1970. Without `verify` the record
-    of what was pushed is trusted in the place of the remote's word. `others`: remotes whose word counts as much as that of
-    the one that is asked."""
+class PurgePlan:
+    """The options of a purge. `window` and `grace` in seconds; `now` in seconds since 1970. `verify`: ask the remote,
+    instead of trusting the record of what was pushed; `others`: further remotes that may have what is to be purged."""
 
     window: Window
     grace: float
@@ -83,45 +83,48 @@ class Wish:
 
 
 def retention(kept: Window, fetched: Window) -> Window:
-    """The window to keep: never smaller than the one that the next prefetch brings."""
+    """The window to keep: never smaller than the one that a prefetch pulls."""
     return Window(max(kept.refs, fetched.refs), max(kept.head, fetched.head), max(kept.other, fetched.other))
 
 
-def purge(context: Context, remote: Remote | None, wish: Wish) -> list[Verdict]:
-    """Delete what nothing needs, and tell of each binary what became of it, by sha; with `dry_run` what would.
+def purge(context: Context, remote: Remote | None, plan: PurgePlan) -> list[Verdict]:
+    """Delete binaries that nothing needs; returns a verdict on each binary of the store, by sha. With a dry run, delete
+    nothing.
 
-    Raises GitlobError, and has deleted nothing, in a shallow clone, where git fails, where the remote cannot be asked,
-    where others are at work here for too long, and where the store is another's, or a list of those who use it is damaged.
+    Raises GitlobError, having deleted nothing, in a shallow clone, if git fails, if the remote cannot be asked, if others
+    use the store for too long, if the store belongs to another repository, and if a list of those who use it is damaged.
     """
     repo, stores, settings = context.repo, context.stores, context.settings
     _check_own(repo, stores.own, settings)
     if repo.shallow:
         raise GitlobError(
-            f"{repo.common_dir} is a shallow clone: what older commits need is not known", "git fetch --unshallow"
+            f"{repo.common_dir} is a shallow clone: what older commits need is not known", "run git fetch --unshallow"
         )
-    for one in roots.indexes(repo):  # before git trips over one, and does not say which
+    for one in roots.indexes(repo):  # if one is damaged, git would not say which
         index.check_index(one)
-    verdicts = _judge(repo, stores.own, remote, wish)
+    verdicts = _find_verdicts(repo, stores.own, remote, plan)
     _check_any_needed(stores.own, verdicts.values())
-    verdicts |= _proven(context, remote, wish, verdicts)
+    verdicts |= _check_old(context, remote, plan, verdicts)
     going = [sha for sha, verdict in verdicts.items() if verdict.reason.goes]
     pushed_to = needs_list.is_pushed_to(stores.own.root)
-    if (going or pushed_to) and not wish.dry_run:
+    if (going or pushed_to) and not plan.dry_run:
         with locks.alone(stores.own, "gitlob-purge", settings.lock_wait) as known:
-            if not known and wish.grace < _LEAST_GRACE:
-                raise GitlobError(f"{repo.folder}: this file system knows no locks", "purge with --grace 1h or more")
-            again = _judge(repo, stores.own, remote, wish)
+            if not known and plan.grace < _LEAST_GRACE:
+                raise GitlobError(
+                    f"{repo.folder}: this file system does not support locks", "purge with --grace 1h or more"
+                )
+            again = _find_verdicts(repo, stores.own, remote, plan)
             for sha in going:
-                if sha not in again:  # another purge
+                if sha not in again:  # another purge deleted it
                     continue
                 if not again[sha].reason.goes:
-                    verdicts[sha] = again[sha]  # it came to be needed meanwhile
+                    verdicts[sha] = again[sha]  # it is needed now
                 elif (again[sha].reason, again[sha].size) != (verdicts[sha].reason, verdicts[sha].size):
-                    # what the remote was asked about is not what is here now: the next purge asks anew
+                    # it has changed since the remote was asked about it: left to the next purge
                     verdicts[sha] = replace(again[sha], reason=Reason.YOUNG)
             gone = [sha for sha in going if sha in again and verdicts[sha].reason.goes]
             if pushed_to:
-                back = _into_trash(context, gone, wish)
+                back = _move_to_trash(context, gone, plan)
                 verdicts |= {sha: replace(verdicts[sha], reason=Reason.LISTED) for sha in back & verdicts.keys()}
             else:
                 _delete_all({sha: verdicts[sha].size for sha in gone}, stores, context.meter)
@@ -129,8 +132,8 @@ def purge(context: Context, remote: Remote | None, wish: Wish) -> list[Verdict]:
 
 
 def _check_own(repo: Repo, store: Store, settings: Settings) -> None:
-    """Raises GitlobError where the store is another repository's own, or that of a remote and no list is in it: what others
-    need of it is not known here."""
+    """Raises GitlobError if the store is another repository's own, or a remote's without lists: what others need from it is
+    not known."""
     real = os.path.realpath(store.root)
     above = os.path.dirname(os.path.dirname(real))
     if above != os.path.realpath(repo.common_dir) and os.path.isdir(os.path.join(above, "objects")):
@@ -142,19 +145,19 @@ def _check_own(repo: Repo, store: Store, settings: Settings) -> None:
     }
     if real in at_remotes and not needs_list.is_pushed_to(real):
         raise GitlobError(
-            f"{store.root} is the store of a remote too, and no clone says there what it needs",
-            "gitlob-sync --push --recheck from each clone; it publishes a list",
+            f"{store.root} is also the store of a remote, and holds no list of what clones need",
+            "run gitlob-sync --push --recheck in each clone: it publishes a list",
         )
 
 
 def _check_any_needed(store: Store, verdicts: Collection[Verdict]) -> None:
-    """Raises GitlobError where a store that is a link has nothing that anybody needs here: it is no store of ours."""
+    """Raises GitlobError if the store is a symbolic link and this repository needs nothing in it: it may not be ours."""
     lonely = all(verdict.path is None for verdict in verdicts)
     if verdicts and lonely and os.path.islink(store.root) and not needs_list.is_pushed_to(store.root):
         raise GitlobError(
-            f"{store.root} is a link to {os.path.realpath(store.root)}, and nothing of what is there is needed here: it may "
-            "be a store of others",
-            "gitlob-sync --push from each of their clones publishes there what it needs",
+            f"{store.root} is a link to {os.path.realpath(store.root)}, and this repository needs nothing in it: it may be "
+            "the store of others",
+            "run gitlob-sync --push in each of their clones: it publishes a list of what they need",
         )
 
 
@@ -168,23 +171,22 @@ def _delete_all(sizes: Mapping[Sha, int], stores: Stores, meter: Meter) -> None:
     meter.end()
 
 
-def _into_trash(context: Context, going: Collection[Sha], wish: Wish) -> set[Sha]:
-    """Move binaries of a store that others push to into its trash; returns what came back from there for a list's sake."""
+def _move_to_trash(context: Context, going: Collection[Sha], plan: PurgePlan) -> set[Sha]:
+    """Move binaries of a store that others push to into its trash; returns those moved back because a list names them."""
     root = context.stores.own.root
-    here = Remote(None, Location(Kind.PATH, os.path.realpath(root)))
-    with Connection(context, here) as connection:
-        done = set_aside(connection.session, going, lambda: needs_list.kept_in(root), wish.grace)
+    own_store = Remote(None, Location(Kind.PATH, os.path.realpath(root)))
+    with Connection(context, own_store) as connection:
+        done = set_aside(connection.session, going, lambda: needs_list.kept_in(root), plan.grace)
     if going:
-        context.meter.note(f"{root}: others use this store too: what goes from it lies in its trash for the grace time")
+        context.meter.note(f"{root}: others use this store too: purged binaries stay in its trash for the grace time")
     return set(done.restored)
 
 
-def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[Sha, Verdict]:
-    """A verdict on each binary of the store, as far as the repository alone can tell. What is OLD is so on condition that
-    the remote has it."""
-    tracked = "*" if wish.others else remote.name if remote else None
+def _find_verdicts(repo: Repo, store: Store, remote: Remote | None, plan: PurgePlan) -> dict[Sha, Verdict]:
+    """A verdict on each binary of the store, from the repository alone; OLD still depends on whether the remote has it."""
+    tracked = "*" if plan.others else remote.name if remote else None
     scopes: tuple[tuple[Reason, Scope], ...] = (
-        (Reason.WINDOW, Recent(wish.window, wish.now, "*")),
+        (Reason.WINDOW, Recent(plan.window, plan.now, "*")),
         (Reason.INDEX, IndexedAnywhere()),
         (Reason.STASH, Stashed()),
         (Reason.UNPUSHED, Unpushed(remote=tracked, reflogs=True)),
@@ -205,32 +207,34 @@ def _judge(repo: Repo, store: Store, remote: Remote | None, wish: Wish) -> dict[
         reason, path = needed.get(sha, (Reason.UNREFERENCED, None))
         try:
             size, written = store.held(sha, parts)
-        except FileNotFoundError:  # another purge
+        except FileNotFoundError:  # another purge deleted it
             continue
-        if reason.goes and wish.now - written < wish.grace:
+        if reason.goes and plan.now - written < plan.grace:
             reason = Reason.YOUNG
         elif reason.goes and sha in listed:
             reason = Reason.LISTED
-        elif reason is Reason.OLD and wish.unreferenced:
+        elif reason is Reason.OLD and plan.unreferenced:
             reason = Reason.REFERENCED
         verdicts[sha] = Verdict(sha, size, path, reason)
     return verdicts
 
 
-def _proven(context: Context, remote: Remote | None, wish: Wish, verdicts: Mapping[Sha, Verdict]) -> dict[Sha, Verdict]:
-    """New verdicts on what is OLD, but not known to be at the remote: asked in one call, however many there are."""
+def _check_old(
+    context: Context, remote: Remote | None, plan: PurgePlan, verdicts: Mapping[Sha, Verdict]
+) -> dict[Sha, Verdict]:
+    """New verdicts on binaries that are OLD but not proven to be at the remote, which is asked once for all of them."""
     old = [sha for sha, verdict in verdicts.items() if verdict.reason is Reason.OLD]
     proven: set[Sha] = set()
     if not old:
         return {}
-    if not remote:  # committed while we looked
+    if not remote:  # without a remote, only a commit made meanwhile can be OLD
         reason = Reason.UNPUSHED
-    elif wish.verify:
-        proven = _whole_at_any(context, (remote, *wish.others), old)
+    elif plan.verify:
+        proven = _whole_at_any(context, (remote, *plan.others), old)
         reason = Reason.LACKING
     else:
         proven = set()
-        for one in (remote, *wish.others):
+        for one in (remote, *plan.others):
             if known := pushed.read(context.repo, one):
                 proven |= set(old) - references.needed_by(context.repo, Committed(known=known, reflogs=True)).keys()
         reason = Reason.UNRECORDED
@@ -243,8 +247,8 @@ def _proven(context: Context, remote: Remote | None, wish: Wish, verdicts: Mappi
 
 
 def _whole_at_any(context: Context, remotes: Collection[Remote], shas: Collection[Sha]) -> set[Sha]:
-    """Those that any of the remotes has whole. One that cannot be asked proves nothing; raises its GitlobError where none
-    can."""
+    """The binaries that at least one of the remotes has whole. A remote that cannot be asked proves nothing; raises
+    GitlobError if none can."""
     proven: set[Sha] = set()
     failures: list[GitlobError] = []
     for remote in remotes:
@@ -262,10 +266,10 @@ def _whole_at_any(context: Context, remotes: Collection[Remote], shas: Collectio
 
 
 def _delete(sha: Sha, stores: Stores) -> None:
-    """Delete a binary here, and in the shared store where no other repository has a link to it. There first: a run that is
-    killed between the two leaves it here, where the next one finds it."""
+    """Delete a binary from the store, and from the shared store unless another repository has a link to it. The shared
+    store comes first: if a run is killed in between, the next one still finds the binary in its own store."""
     own, shared = stores.own, stores.shared
-    # those who push to a shared store make no link to it
+    # clones that push to a shared store have no links to it
     if shared and not needs_list.is_pushed_to(shared.root):
         parts = shared.files_of(sha)
         if all(_unused(shared.path(sha, part), own.path(sha, part)) for part in parts):
@@ -274,10 +278,10 @@ def _delete(sha: Sha, stores: Stores) -> None:
 
 
 def _unused(path: str, ours: str) -> bool:
-    """Whether no other link than ours, if that is one, leads to a file of the shared store."""
+    """Whether a file of the shared store has no links but ours, if ours is one."""
     try:
         found = os.lstat(path)
-    except FileNotFoundError:  # another repository's purge
+    except FileNotFoundError:  # another repository's purge deleted it
         return True
     try:
         linked = os.path.samestat(found, os.lstat(ours))

@@ -1,13 +1,13 @@
-"""The purge of a remote store, by what clones say there that they need (state/needs_list.py).
+"""The purge of a remote store, by the lists that clones keep there of what they need (state/needs_list.py).
 
-Nothing is deleted at once: files that no list names, and that are old, are moved into a folder of trash at the remote, by
-rsync alone. What lies in the trash and is named is brought back, and what has lain there for the grace time is deleted.
-Ages are counted by the remote's clock: that of a list which was just written there; in a dry run, by ours.
+Nothing is deleted at once: files that no list names and that are old enough are moved into a trash folder at the remote, by
+rsync alone. Files in the trash that a list names are moved back, and those that have been in the trash for the grace time
+are deleted. Ages are measured by the remote's clock, read off a list that was just written; in a dry run, by ours.
 
-A clone first says that it needs a binary, and then looks whether the store has it. So the lists are read once more after
-the trash was listed, and of the trash only what was listed then is deleted: whoever comes to need it later finds it gone
-from the store, and sends it. This holds for any number of purges at once, and with no grace time at all: each has folders
-of trash of its own, and none deletes in another's what it has not looked for in the lists.
+A clone publishes that it needs a binary before it looks whether the store has it. So the lists are read again after the
+trash was listed, and only what was in that listing is deleted from the trash: a clone that needs one of these binaries
+later finds it missing from the store, and sends it. This holds for any number of concurrent purges, and without any grace
+time: each purge has trash folders of its own, and deletes nothing in another's that it has not looked up in the lists.
 """
 
 import time
@@ -31,8 +31,8 @@ from gitlob_rsync.transport.base import Transport
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """A clone that said what it needs: `name` of its list, its host and folder as it wrote them, `count` of binaries, and
-    `age` of the list in seconds. `own`: it is this one. `forgotten`: its list counted no more."""
+    """A clone that publishes what it needs. `name`: of its list; `place`: its host and folder, as it wrote them; `count`:
+    of binaries; `age`: of the list, in seconds; `own`: this clone; `forgotten`: its list was ignored (--forget-list)."""
 
     name: str
     place: str
@@ -44,7 +44,7 @@ class Clone:
 
 @dataclass(frozen=True, slots=True)
 class RemotePurge:
-    """Who said what they need, and what became of the store's binaries."""
+    """The clones that publish what they need, and what became of the store's binaries."""
 
     clones: tuple[Clone, ...]
     cleaned: Cleaned
@@ -53,22 +53,24 @@ class RemotePurge:
 def purge_remote(
     context: Context, remote: Remote, grace: float, *, forget: str | None = None, dry_run: bool
 ) -> RemotePurge:  # fmt: skip
-    """Move aside what no list names and what is older than `grace` seconds; with `dry_run` say what would be. `forget`: the
-    name of a list to move aside first.
+    """Move binaries to the trash that no list names and that are older than `grace` seconds; with `dry_run`, change
+    nothing. `forget`: the name of a list to move to the trash first.
 
-    Raises GitlobError, and has changed nothing, where no list is there, one is damaged, or this clone is shallow;
-    UsageError where there is no list to forget.
+    Raises GitlobError, having changed nothing, if there is no list, if one is damaged, or if this clone is shallow;
+    UsageError if the list to forget does not exist.
     """
     repo = context.repo
     if repo.shallow:
-        raise GitlobError(f"{repo.common_dir} is a shallow clone: what it needs is not known", "git fetch --unshallow")
+        raise GitlobError(
+            f"{repo.common_dir} is a shallow clone: what it needs is not known", "run git fetch --unshallow"
+        )
     with Connection(context, remote) as connection:
         session = connection.session
         written = {item.name: item.changed for item in session.listing_aside(LISTS)}
         before = _lists(session)
         own = clone.own_name(repo)
         _check_lists(before, remote, forget, own)
-        # what this clone needs stands in its list, but in a dry run, which writes none
+        # this clone's list names what it needs, except in a dry run, which does not write it
         needs: set[Sha] = set()
         replaced: set[str] = set()
         if dry_run:
@@ -94,15 +96,15 @@ def purge_remote(
 
 
 def _check_lists(lists: Mapping[str, bytes], remote: Remote, forget: str | None, own: str | None) -> None:
-    """Raises UsageError where the list to forget is not there, or is our own; GitlobError where there is no list, or where
-    one is damaged."""
+    """Raises UsageError if the list to forget does not exist or is our own; GitlobError if there are no lists, or one is
+    damaged."""
     if forget is not None and (forget not in lists or forget == own):
-        why = "is this clone's own" if forget == own else "is not there"
-        raise UsageError(f"{remote}: the list {forget} {why}", "gitlob-purge --remote-store -n names the lists there")
+        why = "is this clone's own" if forget == own else "does not exist"
+        raise UsageError(f"{remote}: the list {forget} {why}", "gitlob-purge --remote-store -n shows the lists")
     if not lists:
         raise GitlobError(
-            f"{remote}: no clone has said there what it needs",
-            "gitlob-sync --push --recheck from each clone; it publishes a list",
+            f"{remote}: no clone has published there what it needs",
+            "run gitlob-sync --push --recheck in each clone: it publishes a list",
         )
     _named(lists, forget)
 
@@ -114,26 +116,26 @@ def _clone(name: str, content: bytes, age: float, forget: str | None) -> Clone:
 
 
 def _publish_own(repo: Repo, session: Transport, remote: Remote) -> tuple[str, float, int]:
-    """Write this clone's list anew; returns its name, the remote's time, and how many binaries it names."""
+    """Rewrite this clone's list; returns its name, the remote's time, and the number of binaries on it."""
     tips = tips_of(repo, Committed())
     needed = publish.needs(repo)
-    # commits that are on record as pushed, but that no ref leads to any more, may lose their binaries now
+    # commits on record as pushed that no ref reaches any more may lose their binaries now
     pushed.forget(repo, remote.location)
     own = publish.publish(session, repo, remote, needed, tips)
     written = [item for item in session.listing_aside(LISTS) if item.name == own]
     if not written:
         raise GitlobError(
-            f"{remote}: the list that was just written there is not there", "see whether the disk is full"
+            f"{remote}: the list that was just written is missing", "check whether the remote disk is full"
         )
     return own, written[0].changed, len(needed)
 
 
 def _lists(session: Transport) -> dict[str, bytes]:
-    """The lists that there are, by name."""
+    """All lists in the store, name -> content."""
     found = session.read_aside(LISTS)
     return {name: content for name, content in found.items() if clone.NAME.match(name)}
 
 
 def _named(lists: Mapping[str, bytes], *without: str | None) -> set[Sha]:
-    """What lists name, but for some. Raises GitlobError for a damaged one."""
+    """The binaries that lists name, except the lists in `without`. Raises GitlobError if one is damaged."""
     return set().union(*(needs_list.decode(lists[name], name) for name in lists if name not in without))

@@ -1,4 +1,4 @@
-"""Mending what gitlob-fsck found: with what is here, then from the shared store, then from the remote, in one transfer."""
+"""Repairs what gitlob-fsck found: from local files, then from the shared store, then from the remote in one transfer."""
 
 import stat
 import time
@@ -15,12 +15,12 @@ from gitlob_rsync.store.shortfall import parts, surplus
 from gitlob_rsync.store.staging import Staging
 
 _GRACE = 3600
-"""Seconds for which a binary without all of its files may still be on its way into the store."""
+"""Seconds for which an incomplete binary may still be being written."""
 
 
 class Repair:
-    """Works on the findings of `fsck`, and notes in them what came of it. `connection`: to the remote, or why there is
-    none. `now`: in seconds since 1970, for what is too young to be moved."""
+    """Repairs the findings of `fsck`, and records the outcome in them. `connection`: to the remote, or the reason why there
+    is none; `now`: in seconds since 1970, to tell what is too young to be moved."""
 
     def __init__(self, fsck: Fsck, connection: Connection | UsageError, now: float | None = None) -> None:
         self._fsck = fsck
@@ -30,29 +30,29 @@ class Repair:
         self._now = time.time() if now is None else now
 
     def run(self) -> None:
-        """Bring what commits or an index need again, and move away what is incomplete and needed by nobody."""
+        """Restore what commits or an index need, and set aside what is incomplete and not needed."""
         report = self._fsck.report
-        report.repaired = True
+        report.repairing = True
         for finding in report.findings:
             try:
-                self._mend_here(finding)
-                if finding.state is State.INCOMPLETE and not finding.mended and finding.needed is False:
-                    self._leave_away(finding)
+                self._repair_locally(finding)
+                if finding.state is State.INCOMPLETE and not finding.repaired and finding.needed is False:
+                    self._discard(finding)
             except (GitlobError, OSError) as error:
-                report.fail(error, f"{finding.sha} cannot be mended")
-        waiting = [finding for finding in report.findings if finding.needed and not finding.mended]
+                report.fail(error, f"{finding.sha} cannot be repaired")
+        waiting = [finding for finding in report.findings if finding.needed and not finding.repaired]
         if waiting:
             self._fetch(waiting)
 
-    def _mend_here(self, finding: Finding) -> None:
-        """With what this machine has."""
+    def _repair_locally(self, finding: Finding) -> None:
+        """Repair from what this machine has."""
         if finding.state is State.INCOMPLETE and self._from_itself(finding.sha):
-            finding.mended = Source.ITSELF
+            finding.repaired = Source.ITSELF
         elif finding.needed and self._from_shared(finding.sha):
-            finding.mended = Source.SHARED
+            finding.repaired = Source.SHARED
 
     def _from_itself(self, sha: Sha) -> bool:
-        """Where all content is there, and only the meta is wrong or chunks are too many."""
+        """Repair a binary whose content is complete: only its meta is wrong, or it has surplus chunks."""
         if self._own.complete(sha):
             return self._drop_surplus(sha)
         seen = parts(self._own, sha)
@@ -64,7 +64,7 @@ class Repair:
         with Staging(self._own) as staging:
             with open(staging.at(sha, META), "xb") as file:
                 file.write(meta.encode())
-            # the chunks are in their places already
+            # the chunks are already in place
             self._own.admit(meta, [*(self._own.path(sha, part) for part in chunks), staging.at(sha, META)])
         return True
 
@@ -75,21 +75,21 @@ class Repair:
         return self._stores.bring(sha) is not None and self._drop_surplus(sha)
 
     def _clear(self, sha: Sha) -> None:
-        """Make room for files that come one after the other, the meta last: with the old meta, a new chunk among wrong ones
-        of the right sizes would look whole. And no rename replaces a folder."""
+        """Set aside what would be in the way of new files, which arrive one by one, the meta last: the old meta, with which
+        a new chunk among wrong ones of the right sizes would look whole, and folders, which no rename replaces."""
         seen = parts(self._own, sha)
         self._fsck.take(
             sha, {part: found for part, found in seen.items() if part == META or not stat.S_ISREG(found.st_mode)}
         )
 
     def _drop_surplus(self, sha: Sha) -> bool:
-        """Move away the chunks of a complete binary that are more than its meta says."""
+        """Set aside the chunks of a complete binary beyond those that its meta counts."""
         meta, seen = self._own.complete(sha), parts(self._own, sha)
         return meta is not None and self._fsck.take(sha, {part: seen[part] for part in surplus(meta, seen)})
 
-    def _leave_away(self, finding: Finding) -> None:
-        """What nobody needs, and nobody is bringing just now, is litter. What a list in the store names may be on its way
-        there for days: from a clone whose push was broken off, or is still sending what comes before the meta."""
+    def _discard(self, finding: Finding) -> None:
+        """Set aside an incomplete binary that is not needed and not being written. One that a list in the store names may
+        stay incomplete for days: the push of its clone was interrupted, or has not sent the meta yet."""
         if finding.sha in needs_list.kept_in(self._own.root):
             return
         seen = parts(self._own, finding.sha)
@@ -107,8 +107,8 @@ class Repair:
         except (GitlobError, OSError) as error:
             self._fsck.report.fail(error)
         for finding in waiting:
-            # where the connection broke off, what had come before is in the store all the same
-            room = finding.set_aside or finding.state is not State.DAMAGED
-            if finding.sha in arrived or (room and self._own.complete(finding.sha)):
-                finding.mended = Source.REMOTE
+            # even if the connection broke, what arrived before is in the store
+            cleared = finding.set_aside or finding.state is not State.DAMAGED
+            if finding.sha in arrived or (cleared and self._own.complete(finding.sha)):
+                finding.repaired = Source.REMOTE
                 self._drop_surplus(finding.sha)

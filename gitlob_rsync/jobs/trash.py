@@ -1,4 +1,4 @@
-"""The trash of a store: what no list names goes there, comes back when it is needed after all, and is deleted later."""
+"""The trash of a store: what no list names is moved there, moved back if it is needed after all, and deleted later."""
 
 import calendar
 import os
@@ -15,7 +15,7 @@ from gitlob_rsync.store.layout import META, NAME
 from gitlob_rsync.transport.base import Item, Transport
 
 _LEAST_LEFT_OVER = 24 * 3600
-"""Seconds after which nobody can be writing a file any more that has not got its name."""
+"""Seconds after which an unfinished file is no longer being written."""
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -24,9 +24,8 @@ _TRASHED = re.compile(r"(\d{8}T\d{6}Z(?:-[0-9a-f]+)?)/(.*)\Z", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What became of a remote store's binaries: sha -> bytes of its files. `named` is
-    kept for a list's sake, `young` for its age; `moved` is in the trash now, `restored` is back from it, and `emptied` is
-    gone for good."""
+    """What became of a store's binaries; sha -> bytes of its files. `named`: kept because a list names it; `young`: kept
+    because of its age; `moved`: now in the trash; `restored`: moved back from the trash; `emptied`: deleted for good."""
 
     named: Mapping[Sha, int] = field(default_factory=dict)
     young: Mapping[Sha, int] = field(default_factory=dict)
@@ -36,14 +35,14 @@ class Cleaned:
 
 
 def set_aside(session: Transport, going: Collection[Sha], needed: Callable[[], set[Sha]], grace: float) -> Cleaned:
-    """Of a store on this machine that others use too, move aside binaries that this repository does not need, and clean
-    up the trash as a purge of a remote store does."""
+    """In a store on this machine that others use too, move binaries that this repository does not need to the trash, and
+    clean up the trash as a purge of a remote store does."""
     now = time.time()
     return clean(session, needed, grace, now, new_stamp(now), False, frozenset(going))
 
 
 def new_stamp(now: float) -> str:
-    """The name of a new folder of trash: two runs at once never have the same."""
+    """The name of a new trash folder, unique even if several purges run at once."""
     return f"{time.strftime(_STAMP, time.gmtime(now))}-{os.urandom(4).hex()}"
 
 
@@ -51,7 +50,7 @@ def clean(
     session: Transport, needed: Callable[[], set[Sha]], grace: float, now: float, stamp: str, dry_run: bool,
     only: Collection[Sha] | None = None,
 ) -> Cleaned:  # fmt: skip
-    """Move aside, bring back and empty; `needed` reads the lists anew; `only`: what may go."""
+    """Move to the trash, move back, and empty the trash. `needed`: reads the lists; `only`: binaries that may be moved."""
     named = needed()
     found, left_over = session.listing_with_left_over()
     content = _by_binary(found)
@@ -83,21 +82,22 @@ def clean(
 
 
 Trash = dict[str, dict[str, Item]]
-"""What lies in the trash: the stamp of when it got there -> a file's name in the store -> the file."""
+"""The content of the trash: stamp of a trash folder -> a file's name in the store -> the file."""
 
 
 def _move(
     session: Transport, going: Mapping[Sha, list[Item]], unnamed: set[str], stamp: str, needed: Callable[[], set[Sha]]
 ) -> tuple[Trash, set[Sha], set[str]]:  # fmt: skip
-    """Move binaries into the trash, with what is `unnamed`. Returns what is in the trash then, what is needed after that
-    was listed, and the names of files that are in the store. Where something goes wrong, what is needed comes back."""
+    """Move binaries into the trash, together with the `unnamed` files. Returns the content of the trash, the binaries
+    needed according to the lists read after that, and the names of the files in the store. If something fails, what is
+    needed is moved back."""
     try:
         if going or unnamed:
             _discard(session, going, unnamed, f"{TRASH}/{stamp}")
     except GitlobError as error:
-        with suppress(GitlobError):  # what the first error says is what has to be repaired
+        with suppress(GitlobError):  # the first error is the one to report
             _restore(session, _trash(session), needed(), {item.name for item in session.listing()})
-        failed = GitlobError(f"{session.location}: not all could be moved: {error}", error.hint)
+        failed = GitlobError(f"{session.location}: some files could not be moved: {error}", error.hint)
         failed.exit_code = error.exit_code
         raise failed from None
     trash = _trash(session)
@@ -106,17 +106,17 @@ def _move(
     try:
         named = needed()
     except GitlobError:
-        with suppress(GitlobError):  # what lies in the trash is not lost, and the next purge looks again
+        with suppress(GitlobError):  # nothing in the trash is lost, and the next purge looks again
             _restore(session, {stamp: trash.get(stamp, {})}, going, {item.name for item in session.listing()})
         raise
-    # not what was seen before the trash was: another purge may have moved it there in between
+    # a new listing, since another purge may have moved files to the trash since the first one
     return trash, named, {item.name for item in session.listing()}
 
 
 def _empty(
     session: Transport, trash: Trash, restored: Collection[Sha], *, dry_run: bool
 ) -> dict[Sha, int]:  # fmt: skip
-    """Delete folders of the trash; returns what is gone for good."""
+    """Delete trash folders; returns the binaries deleted for good."""
     emptied: dict[Sha, int] = {}
     for date, items in trash.items():
         emptied |= _sizes({sha: found for sha, found in _by_binary(items.values()).items() if sha not in restored})
@@ -126,27 +126,28 @@ def _empty(
 
 
 def _discard(session: Transport, going: Mapping[Sha, list[Item]], unnamed: set[str], trash: str) -> None:
-    """Move binaries into the trash, their metas first, so that what is left of a run that was killed is not taken for
-    whole, and with the rest what is `unnamed`. Raises GitlobError where something could not be moved."""
+    """Move binaries into the trash, metas first, so that a killed run leaves nothing that would be taken for whole; then
+    the rest, together with the `unnamed` files. Raises GitlobError if a file could not be moved."""
     before = {item.name: item for items in going.values() for item in items}
     names = before.keys()
     metas = {name for name in names if name.endswith(META)}
     for some in (metas, (names - metas) | unnamed):
         if some:
             session.move_aside(some, trash)
-    there = {item.name: item for item in session.listing()}
-    # one that differs was pushed again meanwhile: it is new, and stays
-    if left := {name for name in names if name in there and there[name] == before[name]}:
-        raise GitlobError(f"{len(left)} files cannot be moved, {min(left)} among them", "see its permissions")
+    after = {item.name: item for item in session.listing()}
+    # a file that differs has been pushed again meanwhile: it is new, and stays
+    if left := {name for name in names if name in after and after[name] == before[name]}:
+        raise GitlobError(f"{len(left)} files cannot be moved, {min(left)} among them", "check its permissions")
 
 
 def _restore(
-    session: Transport, trash: Mapping[str, Mapping[str, Item]], needed: Collection[Sha], there: Collection[str],
+    session: Transport, trash: Mapping[str, Mapping[str, Item]], needed: Collection[Sha], present: Collection[str],
     *, dry_run: bool = False,
 ) -> dict[Sha, int]:  # fmt: skip
-    """Move what is needed back from the trash, but for files that are `there` again. Returns what came back."""
+    """Move what is needed back from the trash, except files that are `present` in the store. Returns what was moved
+    back."""
     back: dict[str, dict[str, Item]] = {}
-    seen = set(there)
+    seen = set(present)
     for date in sorted(trash, reverse=True):
         for name, item in trash[date].items():
             if (named := NAME.match(name)) and named[3] in needed and name not in seen:
@@ -157,7 +158,9 @@ def _restore(
             session.bring_back(items, f"{TRASH}/{date}")
         lost = {name for items in back.values() for name in items} - {item.name for item in session.listing()}
         if lost:
-            raise GitlobError(f"{len(lost)} files cannot be moved back, {min(lost)} among them", "see its permissions")
+            raise GitlobError(
+                f"{len(lost)} files cannot be moved back, {min(lost)} among them", "check its permissions"
+            )
     return _sizes(_by_binary(item for items in back.values() for item in items.values()))
 
 

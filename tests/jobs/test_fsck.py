@@ -168,7 +168,7 @@ def test_one_wrong_bit_is_found(tmp_path: Path, store: Path, where: str) -> None
     wrong = {part: chunk(work.content, LARGE, part).read_bytes() for part in ("meta", "0", "1", "2")}  # type: ignore[arg-type]
     answer = said(work, code=3)
     (found,) = answer["damaged"]
-    assert found == {"sha": sha_of(LARGE), "why": "its content is not what its name says", "paths": ["large.bin"],
+    assert found == {"sha": sha_of(LARGE), "why": "its content does not match its name", "paths": ["large.bin"],
                      "refs": MAIN, "needed": True, "set_aside": True, "shared": None, "mended": None}  # fmt: skip
     assert (answer["checked"], answer["remaining"]) == (2, 1)
     assert check(work.content) == {sha_of(b"good")}
@@ -295,7 +295,7 @@ def test_what_the_disk_cannot_read_is_damaged(three: Work, monkeypatch: pytest.M
 
     monkeypatch.setattr(hasher.os, "readv", worn)
     job = make(three, monkeypatch)
-    job.judge(job.look())
+    job.diagnose(job.scan())
     (found,) = job.report.findings
     assert (found.sha, found.state, found.set_aside) == (sha_of(b"abc"), fsck.State.DAMAGED, True)
     assert "Input/output error" in found.why
@@ -544,9 +544,9 @@ def test_stashes_heads_and_indexes(tmp_path: Path) -> None:
         assert needs_of(linked, content) == ([path], refs), content
     assert needs_of(work, b"nobody's") == ([], [])
     told = run(work, "-n", code=3).stderr
-    assert f"{sha_of(b'index here')}: its content is not what its name says; needed by c.bin (index)" in told
+    assert f"{sha_of(b'index here')}: its content does not match its name; needed by c.bin (index)" in told
     assert (
-        f"{sha_of(bytes('nobody' + chr(39) + 's', 'ascii'))}: its content is not what its name says; nothing needs it"
+        f"{sha_of(bytes('nobody' + chr(39) + 's', 'ascii'))}: its content does not match its name; nothing needs it"
         in told
     )
 
@@ -766,7 +766,7 @@ def test_what_is_incomplete_and_needed_by_nobody_goes_when_it_is_old(
     assert chunk(three.content, b"nobody's").read_bytes() == b"begun"
     for age, left in ((3500, 1), (3700, 0)):
         job = make(three, monkeypatch)
-        job.judge(job.look())
+        job.diagnose(job.scan())
         repair.Repair(job, UsageError("none"), now=time.time() + age).run()
         assert len(job.report.remaining) == left
     assert not chunk(three.content, b"nobody's").exists()
@@ -783,14 +783,14 @@ def test_what_another_clone_sent_a_part_of_stays_however_old(
     chunk(three.content, b"another's").write_bytes(b"begun")
     meta(three.content, b"another's").unlink()
     job = make(three, monkeypatch)
-    job.judge(job.look())
+    job.diagnose(job.scan())
     repair.Repair(job, UsageError("none"), now=time.time() + 3700).run()
     assert len(job.report.remaining) == 1 and not job.report.failures
     assert chunk(three.content, b"another's").read_bytes() == b"begun"
     (at,) = (three.content / "gitlob" / "lists").glob("?" * 24)
     at.write_bytes(b"torn")
     job = make(three, monkeypatch)
-    job.judge(job.look())
+    job.diagnose(job.scan())
     repair.Repair(job, UsageError("none"), now=time.time() + 3700).run()
     assert chunk(three.content, b"another's").read_bytes() == b"begun"
 
@@ -1045,7 +1045,7 @@ def test_what_is_mended_while_others_are_hashed_is_no_finding(
         return found
 
     monkeypatch.setattr(job.hasher, "wrong", and_then_it_is_mended)
-    job.judge(job.look())
+    job.diagnose(job.scan())
     assert job.report.findings == []
     assert not aside(three, b"abc")
     assert check(three.content) == {sha_of(b"abc"), sha_of(b"def"), sha_of(b"")}
@@ -1062,7 +1062,7 @@ def test_what_is_purged_meanwhile_is_no_finding(three: Work, monkeypatch: pytest
         return found
 
     monkeypatch.setattr(job.hasher, "sound", and_then_it_goes)
-    job.judge(job.look())
+    job.diagnose(job.scan())
     assert job.report.findings == []
 
 
@@ -1082,7 +1082,7 @@ def test_at_no_time_does_the_store_show_a_wrong_binary_as_whole(three: Work, mon
     job = make(three, monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(quarantine.os, "rename", kill)
-        job.judge(job.look())
+        job.diagnose(job.scan())
     held = sum(len(at.read_bytes()) for at in three.content.parent.rglob(f"{sha}_?"))
     assert held == len(LARGE)
     assert said(three, code=3)["incomplete"][0]["why"] == "its meta is missing"
@@ -1112,13 +1112,13 @@ def test_at_no_time_does_a_repair_show_a_wrong_binary_as_whole(
 
     both = local.Stores(job.own, job.shared)
     with connection.Connection(Context(job.repo, both, settings, Silent("test")), settings.remote(None)) as joined:
-        job.judge(job.look())
+        job.diagnose(job.scan())
         with monkeypatch.context() as patch:
             for name in ("rename", "link", "unlink"):
                 patch.setattr(os, name, watch(getattr(os, name)))
             repair.Repair(job, joined).run()
     assert check(work.content) == {sha_of(LARGE)} and moves
-    assert job.report.findings[0].mended == {"shared": "shared store", "remote": "remote"}[source]
+    assert job.report.findings[0].repaired == {"shared": "shared store", "remote": "remote"}[source]
 
 
 def test_killed_again_and_again(tmp_path: Path, store: Path) -> None:

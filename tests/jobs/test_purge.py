@@ -871,7 +871,7 @@ def test_each_binary_is_told_with_its_reason(repo: Work, option: str) -> None:
     size = sum(map(len, files_of(b"old").values()))
     done = repo.run("gitlob-purge", option)
     words = ("would go", "would purge") if option == "-n" else ("gone", "purged")
-    reason = "only older states need it, and the remote has it"
+    reason = "needed by older states only, and stored at the remote"
     assert f"{words[0]} {sha_of(b'old')} {size} a.bin: {reason}" in done.stdout.splitlines()
     assert len(done.stdout.splitlines()) == 3
     first, *rest = done.stderr.splitlines()
@@ -1111,7 +1111,7 @@ def test_a_file_system_without_locks(repo: Work, tmp_path: Path) -> None:
         return subprocess.run(argv, cwd=repo.path, capture_output=True, text=True)
 
     done = run("--grace", "0")
-    assert done.returncode == 1 and "knows no locks" in done.stderr and "--grace" in done.stderr
+    assert done.returncode == 1 and "does not support locks" in done.stderr and "--grace" in done.stderr
     assert words_in(repo.content) == {"old", "before", "now"}
     assert run("--grace", "1h").returncode == 0
     assert words_in(repo.content) == {"before", "now"}
@@ -1153,8 +1153,8 @@ def test_what_is_said_of_a_store_of_others(repo: Work, tmp_path: Path) -> None:
     other_clone(tmp_path / "other", repo.content, "another's")
     done = repo.run("gitlob-purge", "-v")
     assert "kept {} ".format(sha_of(b"another's")) in done.stdout
-    assert "a clone that uses this store needs it, as its list there says" in done.stdout
-    assert "lies in its trash for the grace time" in done.stderr
+    assert "needed by a clone that uses this store, according to its list" in done.stdout
+    assert "stay in its trash for the grace time" in done.stderr
 
 
 def test_the_trash_of_a_store_of_others_is_emptied(repo: Work, tmp_path: Path) -> None:
@@ -1228,7 +1228,7 @@ def test_a_link_to_a_store_of_which_nothing_is_needed_here(repo: Work, store: Pa
 def test_the_store_of_a_remote_of_ours_in_the_place_of_our_own(repo: Work, store: Path) -> None:
     shutil.rmtree(repo.content)
     repo.content.symlink_to(store)
-    assert "is the store of a remote too, and no clone says there what it needs" in unharmed(repo, code=1)
+    assert "is also the store of a remote, and holds no list of what clones need" in unharmed(repo, code=1)
     repo.sync("--push")
     assert told(repo) == {"old": "listed", "before": "window", "now": "window"}
 

@@ -14,7 +14,7 @@ from gitlob_rsync.config import Settings
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.pull import pull
-from gitlob_rsync.jobs.purge import Wish, purge, retention
+from gitlob_rsync.jobs.purge import PurgePlan, purge, retention
 from gitlob_rsync.location import Remote, parse
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter
@@ -70,11 +70,11 @@ def test_a_purge_takes_what_nothing_needs_and_no_more(random: Random, kept: obje
         remote = Remote("origin", parse(str(there)))
         stores, configured = Stores.load(repo), replace(Settings.load(repo), window=window)
         before = check(own)
-        wish = Wish(window, 0, NOW)
+        plan = PurgePlan(window, 0, NOW)
         context = Context(repo, stores, configured, Meter("test"))
-        planned = purge(context, remote, replace(wish, dry_run=True))
+        planned = purge(context, remote, replace(plan, dry_run=True))
         assert check(own) == before, "a dry run deletes nothing"
-        done = purge(context, remote, wish)
+        done = purge(context, remote, plan)
         assert done == planned
         left = check(own)
         event(f"deleted {len(before - left)}")

@@ -115,7 +115,7 @@ def test_what_no_list_names_and_what_is_old_goes_into_the_trash(place: Place, tw
 def test_without_a_list_nothing_is_done(tmp_path: Path, place: Place) -> None:
     work = repository(tmp_path / "one", place.location, {"a.bin": ONE})
     strew(place.folder, OLD, 9)
-    assert "no clone has said there what it needs" in refused(work, place.folder)
+    assert "no clone has published there what it needs" in refused(work, place.folder)
 
 
 def test_a_dry_run_changes_nothing_at_the_remote(place: Place, two: tuple[Work, Work]) -> None:
@@ -386,7 +386,7 @@ def test_a_list_that_is_not_there_is_not_forgotten(on_a_path: tuple[Work, Path])
     for name in ("", "0" * 24, own, f"../{own}", "*"):
         done = work.run("gitlob-purge", "--remote-store", "--forget-list", name, code=2)
         (line,) = done.stderr.splitlines()
-        assert "the list " in line and " -n names the lists there" in line
+        assert "the list " in line and " -n shows the lists" in line
     assert everything(store) == before
     assert "--forget-list goes with --remote-store" in work.run("gitlob-purge", "--forget-list", own, code=2).stderr
 
