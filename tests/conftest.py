@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,3 +79,11 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[s
         return lines
 
     return taken
+
+
+@pytest.fixture
+def brief() -> Iterator[Path]:
+    """A TMPDIR with a name short enough for the socket of a shared ssh connection."""
+    folder = Path(tempfile.mkdtemp(prefix="g", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from tests.support.processes import processes, wait_until
 from tests.support.repositories import repository
 from tests.support.work import Work, clone
 
-LARGE = os.urandom(1 << 20) * 24
+LARGE = b""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def large() -> Iterator[None]:
+    """Held no longer than tests of this module run: what a process holds makes each of its forks slower."""
+    global LARGE
+    LARGE = os.urandom(1 << 20) * 24
+    yield
+    LARGE = b""
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ def test_a_clone_brings_all_binaries_in_one_transfer(
     assert all(work.read(path) == content for path, content in files.items())
     assert is_clean(work)
     assert check(work.content) == check(store) and len(check(store)) == 59
-    assert not work.staging and not list(tmp_path.glob("gitlob-*")), "nothing is left of the transfer"
+    assert not work.staging and not list(Path(os.environ["TMPDIR"]).glob("gitlob-*")), "nothing is left of the transfer"
 
 
 def test_a_switch_brings_what_is_not_here_and_no_more(work: Work, rsync: Rsync) -> None:

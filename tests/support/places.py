@@ -31,6 +31,8 @@ def make_place(kind: str, request: pytest.FixtureRequest) -> Place:
         f"{(sshd.folder / 'config').read_text()}"
         f"Host nas\n  HostName 127.0.0.1\n  Port {sshd.port}\n  HostKeyAlias [127.0.0.1]:{sshd.port}\n"
     )
-    request.getfixturevalue("monkeypatch").setenv("GIT_SSH_COMMAND", f"ssh -F {config}")
+    patch = request.getfixturevalue("monkeypatch")
+    patch.setenv("GIT_SSH_COMMAND", f"ssh -F {config}")
+    patch.setenv("TMPDIR", str(request.getfixturevalue("brief")))
     forms = {"ssh": sshd.location(folder), "host:path": f"root@nas:{folder}"}
     return Place(forms[kind], folder)

@@ -103,6 +103,8 @@ class Work:
 
     @property
     def content(self) -> Path:
+        if (self.path / ".git").is_dir():
+            return self.path / ".git" / "git-lob" / "content"
         common = self.git("rev-parse", "--git-common-dir").decode().strip()  # relative to us, or absolute
         return Path(os.path.abspath(self.path / common)) / "git-lob" / "content"
 

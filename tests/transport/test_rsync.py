@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -176,14 +175,6 @@ def test_an_old_rsync_here(tmp_path: Path, shim: Path) -> None:
 
 
 # Old and foreign ones at the far side
-
-
-@pytest.fixture
-def brief() -> Iterator[Path]:
-    """A TMPDIR with a name short enough for the socket of a shared ssh connection."""
-    folder = Path(tempfile.mkdtemp(prefix="g", dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 REFUSES = """\
