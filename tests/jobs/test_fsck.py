@@ -601,7 +601,7 @@ def test_a_damaged_repository_does_not_hide_a_damaged_binary(three: Work) -> Non
 # Mending from the remote
 
 
-@pytest.mark.parametrize("kind", ["path", "ssh", "daemon"])
+@pytest.mark.parametrize("kind", ["path", "daemon"])
 def test_a_repair_brings_what_is_needed_again(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
     place = make_place(kind, request)
     contents = {"a.bin": b"abc", "b.bin": b"def", "torn.bin": b"ghi", "large.bin": LARGE, "good.bin": b"good"}
@@ -953,7 +953,7 @@ def test_what_is_wrong_here_says_nothing_of_what_is_right_there(tmp_path: Path, 
     assert answer["remote"]["lacking"] == answer["remote"]["wrong_sized"] == []
 
 
-@pytest.mark.parametrize("kind", ["path", "ssh", "daemon"])
+@pytest.mark.parametrize("kind", ["path", "daemon"])
 def test_the_remote_is_listed_and_nothing_downloaded(
     tmp_path: Path, request: pytest.FixtureRequest, kind: str, runs: Callable[[], list[str]]
 ) -> None:

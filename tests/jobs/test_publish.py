@@ -30,9 +30,10 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST_NAME", "first")
 
 
-@pytest.fixture(params=["path", "daemon root"])
+@pytest.fixture
 def place(request: pytest.FixtureRequest) -> Place:
-    return make_place(request.param, request)
+    """At a path; all ways are in tests/conformance."""
+    return make_place("path", request)
 
 
 def add(work: Work, name: str, content: bytes) -> None:

@@ -26,9 +26,10 @@ from tests.support.servers import Daemon
 from tests.support.work import DAY, Work
 
 
-@pytest.fixture(params=["path", "ssh", "daemon root", "daemon folder"])
+@pytest.fixture
 def place(request: pytest.FixtureRequest) -> Place:
-    return make_place(request.param, request)
+    """At a path; all ways are in tests/conformance."""
+    return make_place("path", request)
 
 
 def lists(root: Path) -> list[Path]:
@@ -211,7 +212,7 @@ def test_a_list_that_is_cut_off_refuses(on_a_path: tuple[Work, Path], keep: int)
         raise AssertionError("there is no list of the other clone")
 
 
-def test_a_damaged_list_refuses_by_every_way(place: Place, two: tuple[Work, Work]) -> None:
+def test_a_damaged_list_refuses_whoever_asks(place: Place, two: tuple[Work, Work]) -> None:
     at = lists(place.folder)[0]
     at.write_bytes(at.read_bytes()[:-10])
     for work in two:

@@ -33,13 +33,10 @@ from tests.support.work import Work, clone, init
 MEBI = 1 << 20
 
 
-@pytest.fixture(params=["path", "ssh", "daemon root"])
+@pytest.fixture
 def place(request: pytest.FixtureRequest) -> Place:
-    return make_place(request.param, request)
-
-
-FEW = pytest.mark.parametrize("place", ["path", "daemon root"], indirect=True)
-"""For what is rsync's work at the far side, and the same over ssh."""
+    """At a path, unless a test says what else; all ways are in tests/conformance."""
+    return make_place(getattr(request, "param", "path"), request)
 
 
 # There and back
@@ -61,19 +58,6 @@ def test_a_push_and_a_pull_as_people_do_them(tmp_path: Path, store: Path) -> Non
     assert check(other.content) == check(store)
     assert other.git("status", "--porcelain") == b""
     assert not other.staging
-
-
-@pytest.mark.parametrize("kind", ["path", "ssh", "host:path", "daemon", "daemon root"])
-def test_what_is_pushed_can_be_pulled(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
-    """The first push makes the store, however deep."""
-    place = make_place(kind, request)
-    contents = {"a.bin": b"one", "b.bin": b"two" * 1000, "empty.bin": b""}
-    work = repository(tmp_path / "work", place.location, contents)
-    work.sync("--push")
-    assert check(place.folder) == {sha_of(content) for content in contents.values()}
-    shutil.rmtree(work.content)
-    work.sync("--pull")
-    assert tree(work.content) == tree(place.folder)
 
 
 def test_every_size_survives(tmp_path: Path, store: Path) -> None:
@@ -159,7 +143,6 @@ def test_what_was_added_and_reset_does_not_travel(work: Work, store: Path) -> No
     assert check(store) == {sha_of(b"kept"), sha_of(b"secret")}
 
 
-@FEW
 def test_complete_goes_both_ways(tmp_path: Path, place: Place) -> None:
     here, there = sha_of(b"here"), sha_of(b"there")
     put(place.folder, b"there")
@@ -282,7 +265,6 @@ def test_a_shallow_clone_has_no_record(tmp_path: Path, store: Path) -> None:
     assert not records(shallow)
 
 
-@FEW
 def test_a_push_never_replaces_a_file_of_the_right_size(tmp_path: Path, place: Place) -> None:
     put(place.folder, b"abc")
     theirs = chunk(place.folder, b"abc")
@@ -294,7 +276,6 @@ def test_a_push_never_replaces_a_file_of_the_right_size(tmp_path: Path, place: P
     assert (theirs.read_bytes(), after.st_ino, after.st_mtime_ns) == (b"ABC", before.st_ino, before.st_mtime_ns)
 
 
-@FEW
 def test_a_push_mends_a_file_of_a_wrong_size(tmp_path: Path, place: Place) -> None:
     contents = {"a.bin": b"abc", "b.bin": b"def", "c.bin": b"ghi", "good.bin": b"good"}
     for content in contents.values():
@@ -340,7 +321,6 @@ def test_a_binary_of_a_wrong_size_here_does_not_replace_a_good_one_there(tmp_pat
     assert check(store) == {sha_of(b"abc")}
 
 
-@FEW
 def test_what_an_unpushed_commit_needs_must_be_somewhere(tmp_path: Path, place: Place) -> None:
     """It is neither here nor there: named, after everything else was sent. What is there is not missed."""
     put(place.folder, b"there")
@@ -378,7 +358,6 @@ def test_a_push_sends_what_a_ref_needs(tmp_path: Path, store: Path) -> None:
     assert check(store) == {sha_of(b"a"), sha_of(b"b")}
 
 
-@FEW
 def test_files_at_the_remote_have_the_modes_of_its_umask(tmp_path: Path, place: Place) -> None:
     """git-lob leaves files that nobody else can read; what others are to pull must not stay so."""
     work = repository(tmp_path / "work", place.location, {"a.bin": b"abc"})
@@ -440,6 +419,7 @@ def test_the_meta_of_a_lone_chunk_is_ours_whatever_the_remote_has(tmp_path: Path
     assert check(work.content) == set(map(sha_of, contents))
 
 
+@pytest.mark.parametrize("place", ["path", "daemon root"], indirect=True)
 def test_nothing_hostile_gets_in(tmp_path: Path, place: Place) -> None:
     """Each is damaged, or counts as missing; what is good arrives, and nothing of the others under a final name. The meta
     of a lone chunk is not needed: whatever stands in its place, the content arrives."""
@@ -516,7 +496,7 @@ def test_a_later_chunk_of_a_wrong_size_is_not_asked_for_again_and_again(
     assert check(work.content) == {sha_of(b"good")}
 
 
-@pytest.mark.parametrize("place", ["path", "ssh", "daemon root"], indirect=True)
+@pytest.mark.parametrize("place", ["path", "daemon root"], indirect=True)
 def test_a_file_in_the_place_of_a_folder_there_is_no_reason_to_stop(tmp_path: Path, place: Place) -> None:
     """The default looks for what it cannot push, too."""
     put(place.folder, b"good")

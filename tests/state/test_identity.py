@@ -17,12 +17,11 @@ from tests.support.repositories import commit, records, repository
 from tests.support.servers import Daemon
 from tests.support.work import Work, clone, init
 
-KINDS = pytest.mark.parametrize("place", ["path", "ssh", "daemon", "daemon root"], indirect=True)
-
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest) -> Place:
-    return make_place(request.param, request)
+    """At a path, unless a test says what else; all ways are in tests/conformance."""
+    return make_place(getattr(request, "param", "path"), request)
 
 
 def identity_of(store: Path) -> str:
@@ -48,20 +47,7 @@ def put_back(folder: Path, aside: Path) -> None:
 # Which store it is
 
 
-@KINDS
-def test_the_first_push_makes_a_store_and_says_so(tmp_path: Path, place: Place) -> None:
-    work = repository(tmp_path / "work", place.location, {"a.bin": b"a"})
-    said = work.sync("--push").stderr
-    identity = identity_of(place.folder)
-    assert "is a new store" in said and identity[:12] in said
-    commit(work, {"b.bin": b"b"})
-    put(work.content, b"b")
-    assert "new store" not in work.sync("--push").stderr
-    assert identity_of(place.folder) == identity
-    assert identity in work.run("gitlob-setup", "--check", code=None).stderr
-
-
-@KINDS
+@pytest.mark.parametrize("place", ["path", "daemon root"], indirect=True)
 def test_a_disk_that_is_not_mounted_is_no_new_store(tmp_path: Path, place: Place) -> None:
     work = repository(tmp_path / "work", place.location, {"a.bin": b"a"})
     work.sync("--push")
@@ -83,10 +69,8 @@ def test_a_disk_that_is_not_mounted_is_no_new_store(tmp_path: Path, place: Place
     assert check(place.folder) == {sha_of(b"a"), sha_of(b"b")}
 
 
-@KINDS
+@pytest.mark.parametrize("place", ["path", "ssh", "daemon"], indirect=True)
 def test_a_folder_that_is_gone_is_no_new_store(tmp_path: Path, place: Place) -> None:
-    if place.folder.name == "rsyncd":  # a module's root that is gone is a wrong configuration
-        return
     work = repository(tmp_path / "work", place.location, {"a.bin": b"a"})
     work.sync("--push")
     place.folder.rename(tmp_path / "aside")
@@ -97,7 +81,6 @@ def test_a_folder_that_is_gone_is_no_new_store(tmp_path: Path, place: Place) -> 
     assert not place.folder.exists()
 
 
-@KINDS
 def test_another_disk_in_its_place_is_told_from_it(tmp_path: Path, place: Place) -> None:
     work = repository(tmp_path / "work", place.location, {"a.bin": b"a"})
     work.sync("--push")
@@ -402,7 +385,7 @@ def test_a_list_holds_what_others_sent(team: Work, tmp_path: Path, store: Path) 
 # Several accounts
 
 
-@KINDS
+@pytest.mark.parametrize("place", ["path", "ssh"], indirect=True)
 @pytest.mark.parametrize("mode", [0o2775, 0o2770])
 def test_a_root_for_a_group_gives_content_for_it(tmp_path: Path, place: Place, mode: int) -> None:
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -418,7 +401,6 @@ def test_a_root_for_a_group_gives_content_for_it(tmp_path: Path, place: Place, m
         assert found == (mode if at.is_dir() else mode & 0o666), at
 
 
-@KINDS
 def test_the_trash_of_a_root_for_a_group_is_for_it_too(tmp_path: Path, place: Place) -> None:
     place.folder.mkdir(parents=True, exist_ok=True)
     place.folder.chmod(0o2775)
@@ -439,7 +421,6 @@ def test_the_trash_of_a_root_for_a_group_is_for_it_too(tmp_path: Path, place: Pl
     assert {stat.S_IMODE(at.stat().st_mode) for at in folders} == {0o2775}
 
 
-@KINDS
 def test_a_shared_store_is_made_for_its_group(tmp_path: Path, place: Place) -> None:
     work = repository(tmp_path / "work", None, {"a.bin": b"a"})
     work.run("gitlob-setup", "-q", "origin", place.location, "--shared=group")
@@ -448,7 +429,6 @@ def test_a_shared_store_is_made_for_its_group(tmp_path: Path, place: Place) -> N
     assert stat.S_IMODE(chunk(place.folder, b"a").parent.stat().st_mode) == 0o2775
 
 
-@KINDS
 def test_the_check_writes_and_leaves_nothing(tmp_path: Path, place: Place) -> None:
     work = repository(tmp_path / "work", place.location, {"a.bin": b"a"})
     work.sync("--push")
