@@ -108,27 +108,36 @@ def purge(context: Context, remote: Remote | None, plan: PurgePlan) -> list[Verd
     going = [sha for sha, verdict in verdicts.items() if verdict.reason.goes]
     pushed_to = needs_list.is_pushed_to(stores.own.root)
     if (going or pushed_to) and not plan.dry_run:
-        with locks.alone(stores.own, "gitlob-purge", settings.lock_wait) as known:
-            if not known and plan.grace < _LEAST_GRACE:
-                raise GitlobError(
-                    f"{repo.folder}: this file system does not support locks", "purge with --grace 1h or more"
-                )
-            again = _find_verdicts(repo, stores.own, remote, plan)
-            for sha in going:
-                if sha not in again:  # another purge deleted it
-                    continue
-                if not again[sha].reason.goes:
-                    verdicts[sha] = again[sha]  # it is needed now
-                elif (again[sha].reason, again[sha].size) != (verdicts[sha].reason, verdicts[sha].size):
-                    # it has changed since the remote was asked about it: left to the next purge
-                    verdicts[sha] = replace(again[sha], reason=Reason.YOUNG)
-            gone = [sha for sha in going if sha in again and verdicts[sha].reason.goes]
-            if pushed_to:
-                back = _move_to_trash(context, gone, plan)
-                verdicts |= {sha: replace(verdicts[sha], reason=Reason.LISTED) for sha in back & verdicts.keys()}
-            else:
-                _delete_all({sha: verdicts[sha].size for sha in gone}, stores, context.meter)
+        verdicts |= _delete_still_unneeded(context, remote, plan, {sha: verdicts[sha] for sha in going}, pushed_to)
     return [verdicts[sha] for sha in sorted(verdicts)]
+
+
+def _delete_still_unneeded(
+    context: Context, remote: Remote | None, plan: PurgePlan, going: Mapping[Sha, Verdict], pushed_to: bool
+) -> dict[Sha, Verdict]:  # fmt: skip
+    """Delete, while nothing else uses the store, what nothing has come to need since the verdicts were found. Returns the
+    verdicts that hold now. `pushed_to`: others push to this store, so that what goes has to go by way of its trash."""
+    repo, stores = context.repo, context.stores
+    verdicts = dict(going)
+    with locks.alone(stores.own, "gitlob-purge", context.settings.lock_wait) as known:
+        if not known and plan.grace < _LEAST_GRACE:
+            raise GitlobError(
+                f"{repo.folder}: this file system does not support locks", "purge with --grace 1h or more"
+            )
+        again = _find_verdicts(repo, stores.own, remote, plan)
+        for sha in going.keys() & again.keys():  # the others were deleted by another purge
+            if not again[sha].reason.goes:
+                verdicts[sha] = again[sha]  # it is needed now
+            elif (again[sha].reason, again[sha].size) != (going[sha].reason, going[sha].size):
+                # it has changed since the remote was asked about it: left to the next purge
+                verdicts[sha] = replace(again[sha], reason=Reason.YOUNG)
+        gone = [sha for sha in going if sha in again and verdicts[sha].reason.goes]
+        if pushed_to:
+            back = _move_to_trash(context, gone, plan)
+            verdicts |= {sha: replace(verdicts[sha], reason=Reason.LISTED) for sha in back & verdicts.keys()}
+        else:
+            _delete_all({sha: verdicts[sha].size for sha in gone}, stores, context.meter)
+    return verdicts
 
 
 def _check_own(repo: Repo, store: Store, settings: Settings) -> None:
