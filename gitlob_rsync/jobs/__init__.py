@@ -1,1 +1,1 @@
-"""The work of the commands, without options, printing, and exit codes."""
+"""The work of the commands, without option parsing, printing and exiting."""

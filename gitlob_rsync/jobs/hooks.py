@@ -1,8 +1,8 @@
-"""git's hooks: ours are put beside those that are there, never over them, and core.hooksPath counts.
+"""Installs and removes git hooks: beside existing ones, never over them, and wherever core.hooksPath says.
 
-Other programs write hooks too, at any time: git-lfs and lefthook write over ours or move it aside, pre-commit moves it to
-NAME.legacy and calls it there, husky points core.hooksPath elsewhere. So ours does not go by its own name, and what became
-of it is looked up each time.
+Other programs write hooks too, at any time: git-lfs and lefthook overwrite ours or move it aside, pre-commit moves it to
+NAME.legacy and calls it there, husky sets core.hooksPath. So our hook does not rely on its own name, and where it is now is
+looked up each time.
 """
 
 import os
@@ -37,15 +37,15 @@ _OWN_NAME = re.compile(r"basename\b[^\n]*\$\{?0|\$\{0##")
 _ITSELF = re.compile(r'\b(?:sh|bash|exec)\b[^\n]*"\$0" "\$@"')
 
 Step = tuple[str, Callable[[], object]]
-"""What is done, in words and in deed."""
+"""A description, and the function that does it."""
 
 
 def installation(repo: Repo, name: str, program: str) -> Step:
-    """Put our hook where git looks for it, beside one that stands there, which is called first. `program` is gitlob-sync as
-    the shell has to call it. Nothing is done yet.
+    """The step that installs our hook where git looks for it, next to an existing one, which it calls first. `program`:
+    gitlob-sync as the shell has to call it.
 
-    Raises UsageError where git looks in no folder, or one that cannot be written, and where a hook stands there and another
-    is kept aside already.
+    Raises UsageError if git looks in no folder, or in one that cannot be written, and if there is another program's hook
+    and another one is kept already.
     """
     path = path_of(repo, name)
     check_folder(repo, os.path.dirname(path))
@@ -61,8 +61,8 @@ def installation(repo: Repo, name: str, program: str) -> Step:
     theirs = os.path.lexists(path) and not is_ours(path)
     if theirs and os.path.lexists(kept) and not replaces(path, kept):
         raise UsageError(
-            f"{path} is another program's, and so is {kept}, from before",
-            "see which of the two is needed, delete the other, and run it again",
+            f"{path} is another program's hook, and so is the older {kept}",
+            "find out which of the two is needed, delete the other, and run it again",
         )
 
     def put() -> None:
@@ -76,18 +76,18 @@ def installation(repo: Repo, name: str, program: str) -> Step:
     if theirs or os.path.lexists(kept):
         words += f"; {kept} is called first"
     if left_alone(path, path if theirs else kept):
-        words += f"; {path}{LEGACY}, left by pre-commit, is called by nobody"
+        words += f"; {path}{LEGACY}, left by pre-commit, is not called"
     if in_working_tree(repo, path):
-        words += "; core.hooksPath has it in the working tree"
+        words += "; core.hooksPath puts it in the working tree"
     return words, put
 
 
 def _write(path: str, kept: str, name: str, program: str, *, moving: bool = False) -> None:
-    """Write our hook to `path`; `moving`: what stands there goes to `kept`. A run that is killed leaves one of the two
-    there, or what stood there under its other name, which the next run calls."""
+    """Write our hook to `path`; `moving`: move the existing one to `kept` first. A run that is killed leaves one of the two
+    at `path`, or only the old one at `kept`, which the next run finds and calls."""
     theirs = _call_of(path if moving else kept, name)
     beside = f"{path}.{os.getpid()}"
-    # to be run by who may read it; no chmod: some file systems refuse that
+    # executable for all who may read it; without chmod, which some file systems refuse
     opener = partial(os.open, mode=0o777)
     with open(beside, "x", encoding="utf-8", errors="surrogateescape", opener=opener) as file:
         file.write(SCRIPTS[name].replace("THEIRS", theirs).replace("NAME", name).replace("PROGRAM", program))
@@ -97,8 +97,8 @@ def _write(path: str, kept: str, name: str, program: str, *, moving: bool = Fals
 
 
 def _call_of(hook: str, name: str) -> str:
-    """How our hook calls one that is kept. One that goes by its own name (husky's do) has to see that, not the one under
-    which it is kept: it is read by a shell that is called so. One that starts itself anew has to be started."""
+    """The shell words with which our hook calls a kept one. A hook that looks at its own name (husky's do) must see its
+    original one: it is sourced by a shell that runs under that name. A hook that starts itself again must be executed."""
     text = text_of(hook)
     words = shlex.split(text.partition("\n")[0].removeprefix("#!"), comments=False) if text.startswith("#!") else []
     if words and os.path.basename(words[0]) == "env":
@@ -112,25 +112,25 @@ def _call_of(hook: str, name: str) -> str:
 
 
 def removals(repo: Repo, name: str) -> Iterator[Step]:
-    """Take our hook away, wherever it is, and put back what stood there. Nothing is done yet."""
+    """The steps that remove our hook, wherever it is, and put back the one that was there before."""
     for path in dict.fromkeys((path_of(repo, name), os.path.join(repo.common_dir, "hooks", name))):
         kept = path + KEPT
         aside = os.path.lexists(kept)
         if is_ours(path) or (aside and not os.path.lexists(path)):
-            words = f"{path} is what was there before" if aside else f"{path} taken away"
+            words = f"{path} restored" if aside else f"{path} removed"
             yield words, partial(os.replace, kept, path) if aside else partial(os.unlink, path)
             aside = False
         elif is_ours(path + LEGACY):
             needed = aside and not replaces(path, kept)
             put_back = partial(os.replace, kept, path + LEGACY)
-            yield f"{path}{LEGACY} taken away", put_back if needed else partial(os.unlink, path + LEGACY)
+            yield f"{path}{LEGACY} removed", put_back if needed else partial(os.unlink, path + LEGACY)
             aside = aside and not needed
         if is_ours(path + OLD):
-            yield f"{path}{OLD} taken away", partial(os.unlink, path + OLD)
+            yield f"{path}{OLD} removed", partial(os.unlink, path + OLD)
         if aside and replaces(path, kept):
-            yield f"{kept} taken away: {path} is newer", partial(os.unlink, kept)
+            yield f"{kept} removed: {path} is newer", partial(os.unlink, kept)
         elif aside:
-            yield f"{kept} is left: {path} is another program's by now", partial(os.path.lexists, kept)
+            yield f"{kept} left alone: {path} is now another program's hook", partial(os.path.lexists, kept)
 
 
 def _expect(repo: Repo) -> None:
@@ -138,6 +138,6 @@ def _expect(repo: Repo) -> None:
 
 
 def forget(repo: Repo) -> None:
-    """That they were installed: from now on nobody expects them."""
+    """Forget that our hooks were installed, so that none are expected any more."""
     with suppress(FileNotFoundError):
         os.unlink(files.path(repo, NOTE))

@@ -1,4 +1,4 @@
-"""Whether git runs our hooks, and what became of them since they were installed."""
+"""Reports whether git runs our hooks, and what has become of them since they were installed."""
 
 import os
 import shlex
@@ -24,21 +24,21 @@ from gitlob_rsync.state import files
 
 
 def report(repo: Repo, name: str) -> str:
-    """What git runs of ours, in words. Raises UsageError where ours was installed, and git does not run it, or it cannot do
-    its work."""
+    """Describe which hook of ours git runs. Raises UsageError if ours was installed but git does not run it, or it cannot
+    work."""
     path = path_of(repo, name)
     usual = os.path.join(repo.common_dir, "hooks", name)
     if (by_pre_commit := called_by_pre_commit(path)) or is_ours(path):
         at = path + LEGACY if by_pre_commit else path
         if not os.access(at, os.X_OK):
-            raise UsageError(f"{at} is not executable, so it is passed over", "gitlob-setup --hooks mends it")
+            raise UsageError(f"{at} is not executable, so git ignores it", "gitlob-setup --hooks repairs it")
         called = CALLS.search(text_of(at))
         for word in shlex.split(called[1]) if called else ():
             if not os.path.isabs(word):
                 process.tool(word)
             elif not os.access(word, os.X_OK):
-                raise UsageError(f"{at} starts {word}, which is not there", "gitlob-setup --hooks writes it anew")
-        left = f"; {path}{LEGACY}, left by pre-commit, is called by nobody"
+                raise UsageError(f"{at} starts {word}, which does not exist", "gitlob-setup --hooks rewrites it")
+        left = f"; {path}{LEGACY}, left by pre-commit, is not called"
         kept = f"; {path}{KEPT} is called first" if os.path.lexists(path + KEPT) else ""
         return f"{at} sends binaries{kept}{left if left_alone(path, path + KEPT) else ''}"
     if "gitlob-sync --pre-push" in text_of(path):
@@ -47,14 +47,14 @@ def report(repo: Repo, name: str) -> str:
     lost += [at for at in (path + KEPT,) if os.path.lexists(at)]
     if lost or files.read(files.path(repo, NOTE)):
         check_folder(repo, os.path.dirname(path))
-        what = "is another program's hook by now" if os.path.lexists(path) else "is not there any more"
-        unused = f", and {lost[0]} is called by nobody" if lost else ""
-        way = "gitlob-setup --hooks puts ours before it, gitlob-setup --uninstall takes it away"
+        what = "is now another program's hook" if os.path.lexists(path) else "no longer exists"
+        unused = f", and {lost[0]} is not called" if lost else ""
+        way = "gitlob-setup --hooks installs ours again, gitlob-setup --uninstall removes it"
         kept = path + KEPT
         if os.path.lexists(path) and os.path.lexists(kept) and not replaces(path, kept):
-            way = f"see which of it and {kept} is needed and delete the other, then run gitlob-setup --hooks"
+            way = f"find out which of it and {kept} is needed, delete the other, then run gitlob-setup --hooks"
         raise UsageError(f"{path}, which git calls, {what}{unused}: git push sends no binaries", way)
-    other = f"{path} is another program's; " if os.path.lexists(path) else ""
+    other = f"{path} is another program's hook; " if os.path.lexists(path) else ""
     return f"none ({other}gitlob-setup --hooks installs ours)"
 
 

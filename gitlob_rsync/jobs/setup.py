@@ -1,4 +1,4 @@
-"""gitlob-setup's work: git's configuration for the filter and for a remote's store, and .gitattributes lines."""
+"""gitlob-setup's work: git's configuration of the filter and of a remote's store, and lines of .gitattributes."""
 
 import os
 import re
@@ -18,15 +18,15 @@ FILTER = {
     "filter.lob.smudge": "gitlob-filter smudge -- %f",
     "filter.lob.required": "true",
 }
-"""What `gitlob-setup` sets, with the program by its bare name."""
+"""What `gitlob-setup` sets, with the bare name of the program."""
 ATTRIBUTES = "filter=lob -text -merge"
-"""No line ends are converted; of two versions in a merge neither is mixed into the other."""
+"""-text: no conversion of line endings; -merge: no merging of two versions."""
 _LONGEST = 2047
-"""Bytes of a line of .gitattributes."""
+"""Bytes of the longest line that git reads in .gitattributes."""
 
 
 class Filter:
-    """filter.lob in one scope of git's configuration: `repo`'s own, or the user's (`repo` is None)."""
+    """filter.lob in one scope of git's configuration: `repo`'s own, or the user's (None)."""
 
     def __init__(self, repo: Repo | None) -> None:
         self._repo = repo
@@ -39,26 +39,27 @@ class Filter:
         )
 
     def check_own(self) -> None:
-        """Raises UsageError where filter.lob is another program's."""
+        """Raises UsageError if filter.lob is set for another program."""
         for key in FILTER:
-            there = self._config("--get", key, ok=(0, 1)).rstrip("\n")
-            if there and key != "filter.lob.required" and "gitlob-filter" not in there:
-                raise UsageError(f"{key} is set already, to {there!r}", "gitlob-setup --force replaces it")
+            value = self._config("--get", key, ok=(0, 1)).rstrip("\n")
+            if value and key != "filter.lob.required" and "gitlob-filter" not in value:
+                raise UsageError(f"{key} is already set to {value!r}", "gitlob-setup --force replaces it")
 
     @staticmethod
     def settings() -> dict[str, str]:
-        """What is to be set, with the program as git has to call it. Raises UsageError where it is nowhere."""
+        """What to set, with the program as git has to call it. Raises UsageError if the program is not found."""
         return {key: value.replace("gitlob-filter", program("gitlob-filter"), 1) for key, value in FILTER.items()}
 
     def configure(self) -> None:
-        """Set it, whatever it was."""
+        """Set it, replacing any other values."""
         for key, value in self.settings().items():
             self._config("--replace-all", key, value)
 
     def check(self, has_filter: bool) -> str:
-        """How git starts it. Raises UsageError where it does not (`has_filter`: whether any is configured)."""
+        """How git starts the filter. Raises UsageError if it does not. `has_filter`: whether any filter.lob is
+        configured."""
         if not has_filter:
-            raise UsageError("git does not know the filter", "gitlob-setup configures it")
+            raise UsageError("the filter is not configured in git", "gitlob-setup configures it")
         value = self._config("--get", "filter.lob.process", ok=(0, 1)).rstrip("\n")
         if "gitlob-filter" not in value:
             raise UsageError(f"filter.lob.process is {value!r}", "gitlob-setup --force replaces it")
@@ -66,13 +67,14 @@ class Filter:
         return value
 
     def remove(self) -> None:
-        """Take our settings away; whatever else stands in the section stays."""
+        """Remove our settings; other keys in the section stay."""
         for key in FILTER:
             self._config("--unset-all", key, ok=(0, 5))
 
 
 def program(name: str) -> str:
-    """One of our programs as git has to call it: by its bare name where PATH has it, else the one beside this program."""
+    """One of our programs as git has to call it: its bare name if it is on PATH, otherwise the path of the one beside this
+    program. Raises UsageError if there is neither."""
     try:
         process.tool(name)
     except UsageError:
@@ -84,7 +86,7 @@ def program(name: str) -> str:
 
 
 def remote_location(name: str, text: str) -> Location:
-    """Raises UsageError for a name or a location that is none."""
+    """Parse the location of a remote's store. Raises UsageError if it, or the remote's name, is invalid."""
     if not re.fullmatch(r"[^\s\x00-\x1f\x7f~^:?*\[\\-][^\s\x00-\x1f\x7f~^:?*\[\\]*", name):
         raise UsageError(f"{name!r} cannot be the name of a remote")
     location.ask_about(text)
@@ -92,53 +94,51 @@ def remote_location(name: str, text: str) -> Location:
 
 
 def configure_remote(repo: Repo, name: str, place: Location) -> bool:
-    """Give a git remote a store; returns whether the remote has a URL for git itself."""
+    """Configure the store of a git remote; returns whether the remote also has a URL for git itself."""
     repo.run("config", f"remote.{name}.git-lob-provider", "filesystem" if place.kind is Kind.PATH else "rsync")
     repo.run("config", f"remote.{name}.git-lob-path", str(place))
     return bool(repo.run("config", "--get", f"remote.{name}.url", ok=(0, 1)))
 
 
 def configure_identity(repo: Repo, name: str, identity: str) -> None:
-    """Say which store that of a git remote is, over what a tracked file says."""
+    """Configure the identity of a git remote's store; this overrides a tracked file."""
     repo.run("config", f"remote.{name}.git-lob-identity", identity)
 
 
 def attribute_line(pattern: str) -> str:
-    """A line of .gitattributes (gitattributes(5)). Raises UsageError for what can be no pattern there."""
+    """A line of .gitattributes (gitattributes(5)). Raises UsageError for an invalid pattern."""
     if pattern.startswith(("!", "[attr]")) or not pattern.strip() or "\n" in pattern or "\0" in pattern:
         raise UsageError(f"{pattern!r} cannot be a pattern in .gitattributes")
-    if re.search(r"[\s\"\\]|^[#\ufeff]", pattern):  # a file's first U+FEFF is no part of it
+    if re.search(r"[\s\"\\]|^[#\ufeff]", pattern):  # git skips a U+FEFF at the beginning of the file
         pattern = '"' + re.sub(r'(["\\])', r"\\\1", pattern) + '"'
     line = f"{pattern} {ATTRIBUTES}"
     if len(os.fsencode(line)) > _LONGEST:
-        raise UsageError(
-            f"the pattern {pattern[:20]!r}... is too long", "git passes over such a line of .gitattributes"
-        )
+        raise UsageError(f"the pattern {pattern[:20]!r}... is too long", "git ignores such a line of .gitattributes")
     return line
 
 
 def untracked(repo: Repo, patterns: Iterable[str]) -> tuple[str, list[str]]:
-    """The .gitattributes of the current folder, and the lines that it lacks to keep `patterns` as binaries."""
+    """The path of the current folder's .gitattributes, and the lines that it lacks to keep `patterns` as binaries."""
     if not repo.work_tree:
         raise UsageError(f"{repo.git_dir} has no working tree", "--track needs one")
     path = os.path.join(repo.cwd, ".gitattributes")
-    there: list[str] = []
+    existing: list[str] = []
     if os.path.islink(path):
-        raise UsageError(f"{path} is a symbolic link", "git does not follow it, so nothing is written through it")
+        raise UsageError(f"{path} is a symbolic link", "git does not follow it: replace it with a file")
     with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        there = file.read().split("\n")
+        existing = file.read().split("\n")
     wanted = [attribute_line(pattern) for pattern in dict.fromkeys(patterns)]
-    return path, [line for line in wanted if not any(_same_rule(line, other) for other in there)]
+    return path, [line for line in wanted if not any(_same_rule(line, other) for other in existing)]
 
 
 def _same_rule(line: str, other: str) -> bool:
-    """Whether `other` has the filter for the pattern of `line` already."""
+    """Whether `other` already sets the filter for the pattern of `line`."""
     pattern = line.removesuffix(ATTRIBUTES)
     return other.startswith(pattern) and "filter=lob" in other[len(pattern) :].split()
 
 
 def add_lines(path: str, lines: list[str]) -> None:
-    """Append whole lines to a text file, also where its last line has no end."""
+    """Append lines to a text file, even if its last line lacks a newline."""
     with open(path, "a+", encoding="utf-8", errors="surrogateescape", newline="", opener=_no_link) as file:
         file.seek(0)
         before = file.read()
@@ -150,8 +150,8 @@ def _no_link(path: str, flags: int) -> int:
 
 
 def git_version() -> str:
-    """For the check: what git says of itself. Raises ToolError where it does not run."""
+    """The output of `git version`, for the check. Raises ToolError if git does not work."""
     said = process.run([process.tool("git"), "version"], env=process.clean_env()).decode(errors="replace").strip()
     if not said.startswith("git version"):
-        raise ToolError(f"git says {said!r}")
+        raise ToolError(f"git version printed {said!r}")
     return said

@@ -1,4 +1,4 @@
-"""gitlob-status's work: what there is to see of a repository and its stores, gathered in one go, without any connection."""
+"""gitlob-status's work: gathers the state of a repository and its stores, without any network connection."""
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -30,7 +30,7 @@ from gitlob_rsync.store.store import Store
 from gitlob_rsync.worktree import expand
 
 AGES = (1, 7, 30, 365, None)
-"""The bounds by which a store is counted, in days; None: whatever is older."""
+"""The age groups in which a store's binaries are counted, by their upper bounds in days; None: all older ones."""
 
 Paths = dict[Sha, list[bytes]]
 
@@ -43,7 +43,8 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """A store: all of it, and by when it came here, in the order of AGES. `torn`: binaries that are not whole."""
+    """The content of a store: in total, and by the time since it was stored, in the order of AGES. `torn`: number of
+    incomplete binaries."""
 
     root: str
     total: Amount
@@ -53,9 +54,10 @@ class Holdings:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Placeholders in the working tree: how many could be filled in at once; those whose binaries are not here; of these
-    apart, those that no remote had when it was last asked; and what a fix-up would leave alone: path -> why. `empty`: files
-    of the empty binary, where this git's merges fail because of them (STUMBLES)."""
+    """Placeholders in the working tree. `to_fill_in`: how many could be filled in now; `not_here`: those whose binaries are
+    not available locally; `nowhere`: the same, but no remote had them when last asked; `left_alone`: what a fix-up would
+    leave alone, path -> why; `empty`: files of the empty binary, if they make this version of git fail in a merge
+    (STUMBLES)."""
 
     to_fill_in: int
     not_here: Paths
@@ -66,7 +68,7 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a sync would do, as its dry run says it (sync.Report)."""
+    """What a push or a pull would do, as in a dry run (transfer_report.Report)."""
 
     selected: int
     present: int
@@ -76,7 +78,8 @@ class Move:
 
 @dataclass(slots=True)
 class Status:
-    """`remote`: the default one; what is None is not to be had here, or stands with the reason in `errors`."""
+    """All that gitlob-status shows. `remote`: the default one. A part that is None does not exist here, or could not be
+    determined; `errors` then has the reason."""
 
     remote: Remote | None = None
     no_remote: str = ""
@@ -96,8 +99,8 @@ class Status:
 
 
 def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
-    """Look at everything; `pathspecs` limit the working tree. What cannot be told is noted, and the rest goes on. Raises
-    UsageError for a pathspec that is none."""
+    """Gather the status; `pathspecs` limit the working tree. A part that fails is recorded, and the rest goes on. Raises
+    UsageError for an invalid pathspec."""
     repo, stores, settings = context.repo.kept_offline(), context.stores, context.settings
     status = Status(
         logs=sync_log.read_all(repo), hooks={name: hooks_report.runs(repo, name) for name in hook_files.SCRIPTS}
@@ -119,7 +122,7 @@ def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
         with _noting(status, "working_tree"):
             status.files = _files(repo, stores, settings, pathspecs) if repo.work_tree else None
         with _noting(status, "history"):
-            # a branch or a window needs nothing that the whole of history does not
+            # what branches and windows need is a part of what all of history needs
             placeholders = cache.everything(repo)
             tips = branches.tips(repo, placeholders)
             if status.remote:
@@ -140,7 +143,7 @@ def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
                 needed = {sha for _, changes in tips for _, sha in changes if sha}
                 status.others = _amount(size for sha, (size, _) in own.held.items() if sha not in needed)
                 if status.remote:
-                    # in a store that is lent only what is needed is looked for: it may be large
+                    # another repository's store may be large: only what is needed is looked up in it
                     wanted = (to_push | to_pull) - here.keys() if stores.lenders else ()
                     here |= {sha: meta.size for sha in wanted if (meta := stores.find(sha))}
                     status.push, status.pull = _push(to_push, here), _pull(to_pull, here)
@@ -149,7 +152,7 @@ def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
 
 @contextmanager
 def _noting(status: Status, part: str) -> Iterator[None]:
-    """Have what goes wrong in one part be told, and the others go on."""
+    """Record an error in one part of the status, and go on with the others."""
     try:
         yield
     except UsageError:

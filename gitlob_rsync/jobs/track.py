@@ -1,7 +1,7 @@
-"""What `gitlob-setup --track` looks at before it writes a line into .gitattributes: whether the pattern can match anything,
-that it does not make binaries of files that git and we read, and whether another line has the last word.
+"""Checks of `gitlob-setup --track` before it adds a line to .gitattributes: that the pattern can match anything, that it
+does not turn files into binaries that git and we have to read, and that no other line overrides it.
 
-What a pattern matches is asked of git, with the files as they are going to be in a folder of their own.
+git itself says what a pattern matches: it is asked about a temporary folder with the future .gitattributes files.
 """
 
 import os
@@ -20,7 +20,7 @@ from gitlob_rsync.placeholder import READ_BY_NAME
 EXCEPTION = "!filter !text !merge"
 _PROBE = "gitlob-probe"
 _MOST = 500
-"""Files .gitattributes below the current folder that are looked at."""
+"""The most .gitattributes files below the current folder that are looked at."""
 _CLASSES = {"digit": "0", "xdigit": "0", "upper": "A", "space": " ", "blank": " ", "punct": ","}
 _MAGIC = re.compile(r"\A:(?:\([^)]*\)|/)")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
@@ -30,7 +30,7 @@ _BRACES = re.compile(r"(?<!\\)\{([^{}]*,[^{}]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`lines` are to be added to the file at `path`; `remarks` are for the user."""
+    """The `lines` to add to the file at `path`, and `remarks` for the user."""
 
     path: str
     lines: list[str]
@@ -38,8 +38,8 @@ class Plan:
 
 
 def plan(repo: Repo, patterns: Collection[str]) -> Plan:
-    """What tracking `patterns` in the current folder takes. Raises UsageError for a pattern that matches nothing as it is
-    written, or nothing but files that cannot be binaries."""
+    """Plan the tracking of `patterns` in the current folder. Raises UsageError for a pattern that matches nothing as it is
+    written, or only files that cannot be binaries."""
     if not repo.work_tree:
         raise UsageError(f"{repo.git_dir} has no working tree", "--track needs one")
     for pattern in patterns:
@@ -62,32 +62,32 @@ def _joined(text: str, lines: list[str]) -> str:
 
 
 def _check(pattern: str, cwd: str, top: str) -> None:
-    """Raises UsageError for a pattern that git takes, and that matches no file, with the form that would."""
+    """Raises UsageError for a pattern that git accepts but that matches no file; the hint has one that would."""
 
     def refuse(why: str, *forms: str, where: str = "") -> UsageError:
         better = " ".join(f"'{form}'" for form in forms)
         return UsageError(f"the pattern {pattern!r} {why}", f"write {better}{where}" if better else where)
 
     if _DRIVE.match(pattern):
-        raise refuse("is an absolute path of Windows, and matches nothing", where=f"files are tracked below {top}")
+        raise refuse("is an absolute Windows path, and matches nothing", where=f"files are tracked below {top}")
     if (name := _sample(pattern).rpartition("/")[2]) in READ_BY_NAME:
-        raise refuse(f"is for {name}, which is read as it is committed: it cannot be a binary")
+        raise refuse(f"matches {name}, which is read as it is committed: it cannot be a binary")
     plain = _MAGIC.sub("", pattern)
     if plain != pattern:
-        raise refuse("is a pathspec, which .gitattributes knows nothing of", plain.lstrip("/") or "*")
+        raise refuse("is a pathspec, which .gitattributes does not support", plain.lstrip("/") or "*")
     if found := _BRACES.search(pattern):
         head, tail = pattern[: found.start()], pattern[found.end() :]
         raise refuse(
             "has braces, which git does not expand", *(f"{head}{one}{tail}" for one in found[1].split(",")),
-            where=": each is a pattern of its own",
+            where=" as separate patterns",
         )  # fmt: skip
     unescaped = re.sub(r"\\.", "", pattern)
     if unescaped.endswith("\\"):
         raise refuse("ends with a backslash, and matches nothing", pattern[:-1] or "*")
     if "[" in _CLASS.sub("", unescaped):
-        raise refuse("has a [ that no ] closes, and matches nothing", re.sub(r"(?<!\\)\[", r"\\[", pattern))
+        raise refuse("has a [ without a closing ], and matches nothing", re.sub(r"(?<!\\)\[", r"\\[", pattern))
     if ".git" in pattern.split("/"):
-        raise refuse("is for git's own folder, where nothing is tracked", where="files are tracked beside it")
+        raise refuse("is in git's own folder, where nothing is tracked", where="files are tracked beside it")
     whole = os.path.expanduser(pattern) if pattern.startswith("~/") else pattern
     first = whole.split("/")[1] if whole.startswith("/") else ""
     if whole.startswith("/") and (
@@ -95,25 +95,26 @@ def _check(pattern: str, cwd: str, top: str) -> None:
         or whole.startswith((f"{cwd}/", f"{top}/"))
         or (whole.count("/") > 1 and os.path.isdir(f"/{first}") and not os.path.lexists(os.path.join(cwd, first)))
     ):
-        why = "is an absolute path, and matches nothing: it counts from the folder of .gitattributes"
+        why = "is an absolute path, and matches nothing: patterns are relative to the folder of .gitattributes"
         if whole.startswith(f"{cwd}/"):
             raise refuse(why, _below(whole[len(cwd) + 1 :], cwd))
         if whole.startswith(f"{top}/"):
             raise refuse(why, _below(whole[len(top) + 1 :], top), where=f" in {top}")
         raise refuse(why, where=f"files are tracked below {top}")
     if ".." in pattern.split("/"):
-        there = os.path.relpath(os.path.normpath(os.path.join(cwd, pattern.strip("/"))), top)
-        if there == ".." or there.startswith("../"):
+        target = os.path.relpath(os.path.normpath(os.path.join(cwd, pattern.strip("/"))), top)
+        if target == ".." or target.startswith("../"):
             raise refuse("leads out of the repository", where=f"files are tracked below {top}")
-        raise refuse("has .. in it, and matches nothing", _below(there, top), where=f" in {top}")
+        raise refuse("contains .., and matches nothing", _below(target, top), where=f" in {top}")
     better = _below(pattern, cwd)
     if better != pattern:
-        why = "names a folder: such a line matches none of its files"
+        why = "names a folder, and matches none of the files in it"
         raise refuse(why if better.endswith("/**") else "matches nothing as it is written", better)
 
 
 def _below(pattern: str, folder: str) -> str:
-    """A pattern without what git does not take out of it, and for a folder the one for all that is in it."""
+    """A pattern without the parts that git would take literally (`.`, `//`); for a folder, the pattern for all its
+    files."""
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     if not parts:
         return "*"
@@ -122,7 +123,7 @@ def _below(pattern: str, folder: str) -> str:
 
 
 def _attributes(repo: Repo, ours: str) -> dict[str, str]:
-    """The files .gitattributes that have a say in the current folder and below, by their paths from the top."""
+    """The .gitattributes files that apply to the current folder and below: path from the top -> content."""
     assert repo.work_tree
     parts = os.path.dirname(ours).split("/") if "/" in ours else []
     above = ["/".join([*parts[:count], ".gitattributes"]) for count in range(len(parts) + 1)]
@@ -137,7 +138,8 @@ def _attributes(repo: Repo, ours: str) -> dict[str, str]:
 
 
 def _filters(repo: Repo, files: Mapping[str, str], paths: Collection[str], attribute: str = "filter") -> dict[str, str]:
-    """What git says of the attribute for paths, with these files .gitattributes and no others in the tree."""
+    """git's value of an attribute for each of `paths`, with `files` as the only .gitattributes files in the working
+    tree."""
     with tempfile.TemporaryDirectory(prefix="gitlob-") as top:
         for name, text in files.items():
             at = os.path.join(top, name)
@@ -153,7 +155,7 @@ def _filters(repo: Repo, files: Mapping[str, str], paths: Collection[str], attri
 
 
 def _remarks(repo: Repo, patterns: Collection[str], ours: str, files: Mapping[str, str], after: str) -> Iterator[str]:
-    """What other lines say of the same files."""
+    """Remarks about other lines that concern the same files."""
     folder = ours.removesuffix(".gitattributes")
     samples = {pattern: folder + made for pattern in patterns if (made := _sample(pattern))}
     below = [os.path.dirname(name) for name in files if name != ours and name.startswith(folder)]
@@ -166,19 +168,19 @@ def _remarks(repo: Repo, patterns: Collection[str], ours: str, files: Mapping[st
         for at in reached:
             if now[at] != "lob":
                 where = _culprit(repo, {**files, ours: after}, at, now[at])
-                yield f"{pattern}: {where} has {_said(now[at])} for {at}, and the last word: take it out"
+                yield f"{pattern}: {where} sets {_notation(now[at])} for {at}, which overrides it: remove that line"
             elif was[at] not in ("lob", "unspecified", "unset"):
                 where = _culprit(repo, files, at, was[at])
                 yield (
-                    f"{pattern}: {where} has {_said(was[at])} for the same files: take it out, and store them anew with "
-                    "git add --renormalize"
+                    f"{pattern}: {where} sets {_notation(was[at])} for the same files: remove that line, and store "
+                    "the files again with git add --renormalize"
                 )
 
 
 def _culprit(repo: Repo, files: Mapping[str, str], path: str, value: str) -> str:
-    """The line that gives a path a filter, the last one that does so on its own."""
+    """The line that gives a path its filter: the last one that does so on its own."""
     elsewhere = ".git/info/attributes, or core.attributesFile,"
-    top, base = ".gitattributes", f"* filter={_PROBE}\n"  # to know what has no say from what says !filter
+    top, base = ".gitattributes", f"* filter={_PROBE}\n"  # tells a line that does not apply from one that says !filter
     if _filters(repo, {top: base}, [path])[path] == value:
         return elsewhere
     for name in sorted(files, key=lambda name: name.count("/"), reverse=True):
@@ -193,12 +195,12 @@ def _culprit(repo: Repo, files: Mapping[str, str], path: str, value: str) -> str
     return elsewhere
 
 
-def _said(value: str) -> str:
+def _notation(value: str) -> str:
     return {"unset": "-filter", "unspecified": "!filter", "set": "filter"}.get(value, f"filter={value}")
 
 
 def _sample(pattern: str) -> str:
-    """A path that a pattern matches, as far as one can be made up."""
+    """An example of a path that a pattern matches, as far as one can be made up."""
     made, rest = "", pattern.lstrip("/")
     while rest:
         if rest.startswith("**/"):

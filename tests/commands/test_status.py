@@ -508,8 +508,8 @@ def test_filter_and_hook(work: Work) -> None:
     assert status(work)["hooks"] == dict.fromkeys(HOOKS, True) | {"pre-push": False}
     work.run("gitlob-setup", "-q", "--uninstall")
     found = status(work)
-    assert found["filter"]["process"] is None and "does not know the filter" in found["filter"]["error"]
-    assert "WRONG git does not know the filter (gitlob-setup configures it)" in shown(work)
+    assert found["filter"]["process"] is None and "is not configured in git" in found["filter"]["error"]
+    assert "WRONG the filter is not configured in git (gitlob-setup configures it)" in shown(work)
     work.git("config", "filter.lob.process", "git-lob-process")
     assert "git-lob-process" in status(work)["filter"]["error"]
 

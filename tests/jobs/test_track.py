@@ -68,8 +68,8 @@ REFUSED = {
     "sub/.gitignore": ["cannot be a binary"],
     ".gitmodule[s]": ["cannot be a binary"],
     ".mailmap": ["cannot be a binary"],
-    "C:/x/*.png": ["absolute path of Windows"],
-    "[abc": ["that no ] closes", r"'\[abc'"],
+    "C:/x/*.png": ["absolute Windows path"],
+    "[abc": ["without a closing ]", r"'\[abc'"],
     "*.png\\": ["ends with a backslash", "'*.png'"],
     ".git/*.png": ["git's own folder"],
 }
@@ -123,5 +123,5 @@ def test_a_line_that_has_the_last_word_is_told(work: Work, behind: str, where: s
     work.git("add", "-A")
     for args in (["-n"], []):
         (said,) = work.run("gitlob-setup", "-q", *args, "--track", "*.png").stderr.splitlines()
-        assert "the last word" in said and (f"{behind!r} of {where}" in said or where in said)
+        assert "overrides" in said and (f"{behind!r} of {where}" in said or where in said)
     assert filter_of(work, {"sub/.gitattributes": "sub/x.png"}.get(where, "x.png")) != ["lob"]
