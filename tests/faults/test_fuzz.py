@@ -31,7 +31,7 @@ from gitlob_rsync.filter import pktline
 from gitlob_rsync.filter.convert import Filter, split_placeholder
 from gitlob_rsync.filter.pktline import ProtocolError
 from gitlob_rsync.filter.server import Server, Source, Supply
-from gitlob_rsync.git import gitconfig, index
+from gitlob_rsync.git import gitconfig, index, paths
 from gitlob_rsync.git.diff import differences
 from gitlob_rsync.git.output import zsplit
 from gitlob_rsync.git.repo import Repo
@@ -794,7 +794,7 @@ def test_paths_are_quoted_as_git_quotes_them(tmp_path: Path) -> None:
         assert {entry.partition(b"\t")[2] for entry in raw} == names
         for entry, line in zip(raw, quoted, strict=True):
             name, theirs = entry.partition(b"\t")[2], line.partition("\t")[2]
-            ours = quote(name)
+            ours = paths.quote(name)
             assert ours.isprintable()
             assert ours == (theirs if ours.startswith('"') else name.decode())
             assert ours.startswith('"') or not theirs.startswith('"') or not name.isascii()
