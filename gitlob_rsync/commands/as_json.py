@@ -1,4 +1,4 @@
-"""What the commands print with --json: one object on standard output."""
+"""Output of the commands with --json: one object on standard output."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ def print_json(answer: Mapping[str, object]) -> None:
 
 
 def text(path: bytes) -> str:
-    """A path as JSON can hold it; bytes that are no UTF-8 come as U+DC80 to U+DCFF (Python's surrogateescape)."""
+    """A path as JSON can hold it; bytes that are not UTF-8 become U+DC80 to U+DCFF (Python's surrogateescape)."""
     return path.decode(errors="surrogateescape")
 
 

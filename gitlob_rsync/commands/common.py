@@ -1,4 +1,4 @@
-"""What all commands share: their common options, and guard(), the one place that turns errors into messages and codes."""
+"""What all commands share: common options, and guard(), the one place that turns errors into messages and exit codes."""
 
 import argparse
 import errno
@@ -17,7 +17,7 @@ exit codes:
   1    failed
   2    wrong usage or configuration
   3    finished, but binaries are missing or damaged (they are listed)
-  4    the remote cannot be reached or broke off (run again: it resumes)
+  4    the remote cannot be reached, or the connection broke (run again: it resumes)
   5    another run holds the lock
   70   a bug (the traceback's file is printed)
   130  interrupted
@@ -25,11 +25,11 @@ exit codes:
 
 
 CONFIGURED = "configured"
-"""What --window without an AGE stands for."""
+"""The value of --window without an AGE."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Options in full only, one line for a wrong one, and the exit codes at the end of --help."""
+    """A parser without abbreviated options, with one-line errors, and with the exit codes at the end of --help."""
 
     def __init__(self, prog: str, description: str, epilog: str = "") -> None:
         super().__init__(
@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_verbosity(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing unless something is wrong")
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="print more")
 
 
 def add_timeout(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
@@ -59,12 +59,12 @@ def add_timeout(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> 
 
 def add_lock_wait(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     parser.add_argument(
-        "--lock-wait", type=_seconds(0, float), metavar="SECONDS", help="how long to wait for others at work here (60)"
+        "--lock-wait", type=_seconds(0, float), metavar="SECONDS", help="how long to wait for other runs (60)"
     )
 
 
 def _seconds(least: int, number: Callable[[str], float]) -> Callable[[str], float]:
-    """The type of an option that is at most a day."""
+    """The type of an option in seconds, from `least` to a day."""
 
     def read(text: str) -> float:
         try:
@@ -79,7 +79,7 @@ def _seconds(least: int, number: Callable[[str], float]) -> Callable[[str], floa
 
 
 def split_window(argv: Sequence[str]) -> list[str]:
-    """What follows --window is its AGE only if it has the form of one: join the two, or keep them apart."""
+    """Join --window and the following word if that has the form of an AGE; otherwise --window stands alone."""
     args: list[str] = []
     rest = list(argv)
     while rest:
@@ -93,14 +93,15 @@ def split_window(argv: Sequence[str]) -> list[str]:
 
 
 def guard(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command's main; an expected error becomes one line on stderr, an unexpected one a traceback in a file."""
-    _hold_standard_streams()
+    """Run a command's main and return its exit code. An expected error becomes one line on stderr, an unexpected one a
+    traceback in a file."""
+    _reserve_standard_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
     sys.unraisablehook = _interrupt_again
     try:
-        with writing("standard output"):  # what is written elsewhere names its place
+        with writing("standard output"):  # errors about other files name them
             code = main(sys.argv[1:] if argv is None else argv)
             sys.stdout.flush()
             return code
@@ -109,33 +110,33 @@ def guard(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str
     except KeyboardInterrupt as error:
         return _fail(program, Interrupted.LINE, 128 + signal_of(error))
     except BrokenPipeError:
-        _give_up(sys.stdout)  # the reader of our answer had enough
+        _discard(sys.stdout)  # the reader has closed the pipe
         return ExitCode.FAILED
     except OSError as error:
         try:
             sys.stdout.flush()
-        except OSError:  # our answer cannot be written: also not at exit
-            _give_up(sys.stdout)
+        except OSError:  # it cannot be written at exit either
+            _discard(sys.stdout)
         closed = error.errno == errno.EBADF and not error.filename
-        line = "standard input or output is closed, and is needed here" if closed else line_of(error)
+        line = "standard input or output is closed, but needed" if closed else line_of(error)
         return _fail(program, line, ExitCode.FAILED)
     except Exception:
         return _fail(program, f"this is a bug; the traceback is in {_log_crash()}", ExitCode.BUG)
 
 
-def _hold_standard_streams() -> None:
-    """Where whoever started us closed standard input, output or error, have something stand there: the next file that is
-    opened would get its number, and what is printed would end up in that file.
+def _reserve_standard_streams() -> None:
+    """Open something in place of a standard stream that the caller has closed: otherwise the next file that is opened would
+    get its number, and output would end up in that file.
 
-    What we print is lost then, as with git; who reads the descriptor 0 or writes to 1, the filter and the hook do, gets
-    EBADF: nobody must take nothing at all for an answer. (Nobody can read what is open for writing.)
+    What we print is then lost, as with git. The filter and the hook, which use descriptors 0 and 1 directly, get EBADF,
+    because each is opened in the wrong direction: no output must not be mistaken for an answer.
     """
     for number, way in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, way), True)  # the lowest number that is free, so this one
-    # Python has None for what was closed when it began
+            os.set_inheritable(os.open(os.devnull, way), True)  # open() takes the lowest free number: this one
+    # Python sets a stream to None if it was closed at startup
     sys.stdin = sys.stdin or open(0, closefd=False)
     sys.stdout = sys.stdout or open(os.devnull, "w")
     sys.stderr = sys.stderr or open(os.devnull, "w")
@@ -146,7 +147,7 @@ def _interrupt(number: int, _: object) -> NoReturn:
 
 
 def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
-    """An interruption that falls into a callback (one of a fork, a finalizer) is not raised by Python: soon it will be."""
+    """Raise an interruption again, a moment later, that occurred in a callback (of a fork, a finalizer) and so was lost."""
     if not isinstance(lost.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
         return
@@ -161,12 +162,12 @@ def _fail(program: str, line: str, code: int) -> int:
     except ValueError:
         pass
     except OSError:
-        _give_up(sys.stderr)
+        _discard(sys.stderr)
     return code
 
 
-def _give_up(stream: IO[str]) -> None:
-    """Nothing more can be printed to a stream, also not at exit, which would end with a code of Python's own."""
+def _discard(stream: IO[str]) -> None:
+    """Discard the rest of a stream's output: flushing it at exit would fail, and end with Python's own exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

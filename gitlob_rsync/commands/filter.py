@@ -1,4 +1,4 @@
-"""gitlob-filter: git's side. Started by git, usable by hand."""
+"""gitlob-filter: the filter that git starts; it can also be run by hand."""
 
 import fcntl
 import os
@@ -29,9 +29,9 @@ PROGRAM = "gitlob-filter"
 DESCRIPTION = """\
 Turn content into a placeholder and a binary in the store (clean), or a placeholder into content (smudge).
 
-Reads standard input, writes standard output. Git starts it where gitlob-setup configured it: one `process` for all
-files of a git command. A smudge of a binary that is not here brings it from the remote that the
-checked-out commits come from, or else the default one.
+Reads standard input, writes standard output. Git starts it as gitlob-setup configured it: one `process` for all
+files of a git command. A smudge of a binary that is missing from the local store fetches it from the remote that the
+checked-out commits come from, otherwise from the default remote.
 """
 
 
@@ -41,13 +41,15 @@ def main() -> int:
 
 def run(argv: Sequence[str]) -> int:
     parser = Parser(PROGRAM, DESCRIPTION)
-    parser.add_argument("direction", choices=("clean", "smudge", "process"), help="which way; process: git's protocol")
+    parser.add_argument(
+        "direction", choices=("clean", "smudge", "process"), help="what to do; process: git's filter protocol"
+    )
     parser.add_argument("path", metavar="PATH", nargs="?", default="-", help="the file's path")
     given = parser.parse_args(argv)
     repo = Repo.discover()
     stores = Stores.load(repo)
     for number in (0, 1):
-        with suppress(OSError, AttributeError):  # a larger pipe: fewer changes between git and us
+        with suppress(OSError, AttributeError):  # a larger pipe: fewer switches between git and us
             fcntl.fcntl(number, fcntl.F_SETPIPE_SZ, 1 << 20)
     with (
         open(0, "rb", buffering=1 << 17, closefd=False) as source,
@@ -70,12 +72,12 @@ def run(argv: Sequence[str]) -> int:
             to_git = server.Server(supply, source, output, may_be_near)
             to_git.serve()
             for line in to_git.told:
-                _tell(line)
+                _print(line)
         else:
             _smudge(supply, source, output)
     if supply.waiting:
         files = "1 file waits" if supply.waiting == 1 else f"{supply.waiting} files wait"
-        _tell(f"{files} for content: {supply.reason}")
+        _print(f"{files} for content: {supply.reason}")
         if supply.must_have and given.direction == "smudge":
             return ExitCode.INCOMPLETE
     return ExitCode.DONE
@@ -85,7 +87,7 @@ def _shown(path: str) -> str:
     return STDIN if path == "-" else quote(os.fsencode(path))
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(printable(f"{PROGRAM}: {' '.join(text.split())}"), file=sys.stderr, flush=True)
 
 
@@ -95,8 +97,8 @@ def _blocks(source: IO[bytes]) -> Iterable[bytes]:
 
 
 class _Sources:
-    """Finds where missing binaries come from; and does so again when git checks out something else, or has written the
-    team's file meanwhile."""
+    """Finds the source of missing binaries; again whenever git checks out something else, or has written the team's
+    file."""
 
     def __init__(self, repo: Repo, stores: Stores, *, for_git: bool) -> None:
         self._repo = repo
@@ -121,7 +123,7 @@ class _Sources:
 
 
 def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool) -> server.Source:
-    # what a download needs is loaded only now: it costs more than a small file's clean or smudge
+    # imported only for a download: it takes longer than the clean or smudge of a small file
     from gitlob_rsync.config import Settings
 
     way = "gitlob-sync --checkout" if repo.work_tree else "gitlob-sync --pull"
@@ -129,7 +131,7 @@ def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool)
         settings = Settings.load(repo, *([origin.treeish] if origin.treeish else []))
     except GitlobError as error:
         must_have = repo.run("config", "--get", "git-lob.on-missing", ok=(0, 1)).strip() == b"fail"
-        return server.Source(None, error.line(), must_have, f"{way} brings it")
+        return server.Source(None, error.line(), must_have, f"{way} fetches it")
     default, failure = None, None
     try:
         default = settings.remote(None)
@@ -142,8 +144,8 @@ def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool)
         hint = f"{way} REMOTE"
     else:
         hint = f"{way}, after gitlob-setup REMOTE LOCATION,"
-    hint += " brings it"
-    # what a merge or a cherry-pick takes from elsewhere, git does not say to a filter
+    hint += " fetches it"
+    # git does not tell a filter where a merge or a cherry-pick takes commits from
     if remotes and (others := sorted(settings.remotes.keys() - {remote.name for remote in remotes})):
         hint += f", or {' or '.join(f'{way} {name}' for name in others)}, if it comes from there"
     if not settings.autofetch:
@@ -167,7 +169,7 @@ def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool)
                     left -= fetch(connection, sorted(left))
             except GitlobError as error:
                 failures.append(error)
-                remotes.remove(remote)  # it costs one attempt, not one a file
+                remotes.remove(remote)  # one attempt, not one for each file
             if not left:
                 return ""
         if failures and not remotes:
@@ -178,8 +180,8 @@ def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool)
 
 
 def _remotes(repo: Repo, settings: "Settings", origin: server.Origin, default: "Remote | None") -> "list[Remote]":
-    """The remotes to ask, in order: first those that what is being checked out comes from, as far as that can be seen (its
-    branch is configured so, or it is the tip of a tracking branch), then the default one."""
+    """The remotes to ask, in order: first those that the checked-out commits come from, as far as git shows it (the branch
+    is configured to track one, or a remote-tracking branch points at the commit), then the default one."""
     names: list[str | None] = []
     if len(settings.remotes) > 1:
         known = settings.git_remotes
@@ -196,7 +198,8 @@ def _remotes(repo: Repo, settings: "Settings", origin: server.Origin, default: "
 
 
 def _from_origins(stores: Stores, settings: "Settings") -> "Callable[[Collection[Sha]], str] | None":
-    """Where no remote has a store: what the repositories on this machine have that remotes are at."""
+    """A source for when no remote has a store: the repositories on this machine that remotes point at; None if there are
+    none."""
     if settings.remotes or settings.wrong_remotes:
         return None
     with_origins = stores.with_origins(settings.git_remotes.every_url)
@@ -211,11 +214,10 @@ def _from_origins(stores: Stores, settings: "Settings") -> "Callable[[Collection
 
 @contextmanager
 def _while_git_lives() -> Iterator[None]:
-    """Git waits while something is downloaded. Where it is killed, its end of our standard input closes, and we are to
-    stop too (SIGTERM to ourselves) instead of downloading for hours for nobody. A timer looks, and no thread: rsync is
-    started by a fork."""
+    """Stop (SIGTERM to ourselves) if git is killed while it waits for a download in the block, instead of going on for
+    hours: its end of our standard input closes then. Checked by a timer, not a thread, since rsync is started by a fork."""
     poll = select.poll()
-    poll.register(0, 0)  # a hang-up alone
+    poll.register(0, 0)  # hang-ups only
 
     def look(*_: object) -> None:
         if poll.poll(0):
@@ -232,7 +234,7 @@ def _while_git_lives() -> Iterator[None]:
 
 
 def _smudge(supply: server.Supply, source: IO[bytes], output: IO[bytes]) -> None:
-    """One file: its content, or its placeholder where the content cannot be had."""
+    """Write one file's content, or its placeholder if the content is not available."""
     sha, start, rest = split_placeholder(_blocks(source))
     if sha is None:
         output.write(start)

@@ -1,4 +1,4 @@
-"""gitlob-fsck: hashes every binary of the local store, puts aside what is damaged, and mends it."""
+"""gitlob-fsck: hashes every binary of the local store, sets damaged ones aside, and repairs them."""
 
 import argparse
 import time
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "gitlob-fsck"
 DESCRIPTION = """\
-Hash every binary of this repository's store; report what is damaged, incomplete, misplaced or foreign, and who needs it.
+Hash every binary of this repository's store; report what is damaged, incomplete, misplaced or foreign, and what needs it.
 
 Damaged binaries are moved to a quarantine folder beside the store.
 """
@@ -23,10 +23,10 @@ EPILOG = """\
 REMOTE is a git remote that has a store (by default the tracked one, origin, or the only one), or a location.
 
 examples:
-  gitlob-fsck                  hash everything; put aside what is damaged
-  gitlob-fsck --repair         and bring it again, from the shared store or the remote
-  gitlob-fsck --fast --remote  presence and sizes only, here and at the remote
-  gitlob-fsck -n               look only
+  gitlob-fsck                  hash everything; set damaged binaries aside
+  gitlob-fsck --repair         and restore them, from the shared store or the remote
+  gitlob-fsck --fast --remote  presence and sizes only, locally and at the remote
+  gitlob-fsck -n               report only
 
 """
 
@@ -37,26 +37,28 @@ def main() -> int:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
-    parser.add_argument("remote", metavar="REMOTE", nargs="?", help="where to look or to bring from (see below)")
+    parser.add_argument(
+        "remote", metavar="REMOTE", nargs="?", help="the remote to check, or to repair from (see below)"
+    )
     parser.add_argument("--fast", action="store_true", help="presence and sizes only; hash nothing")
     parser.add_argument(
         "--repair", action="store_true",
-        help="bring again what is damaged or incomplete and needed by a commit or an index",
+        help="restore binaries that are damaged or incomplete and needed by a commit or an index",
     )  # fmt: skip
     parser.add_argument(
         "--remote", dest="at_remote", action="store_true",
-        help="list what the remote lacks of what commits need; no content is downloaded",
+        help="list binaries that commits need and the remote lacks; downloads no content",
     )  # fmt: skip
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what is wrong; move and bring nothing")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="report what is wrong; change nothing")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument(
-        "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
+        "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show progress (auto)"
     )
     add_lock_wait(parser)
     add_verbosity(parser)
     given = parser.parse_args(argv)
     if given.remote and not (given.at_remote or given.repair):
-        parser.error("REMOTE goes with --remote or --repair")
+        parser.error("REMOTE requires --remote or --repair")
     return given
 
 
@@ -79,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
     report, comparison = fsck.report, None
 
     def using(needed: bool) -> AbstractContextManager[None]:
-        """A purge has to wait while something is moved or brought, not while all is hashed."""
+        """Keep purges out while files are moved or restored, but not while everything is hashed."""
         what = " ".join([PROGRAM, *argv])
         return locks.using(stores.own, what, settings.lock_wait) if needed and not given.dry_run else nullcontext()
 
@@ -107,12 +109,12 @@ def run(argv: Sequence[str]) -> int:
         report, given, None if isinstance(remote, UsageError) else remote, comparison, stores.own.root,
         fsck.quarantine.path, round(time.monotonic() - started, 3),
     )  # fmt: skip
-    fsck_report.tell(result, meter)
+    fsck_report.print_result(result, meter)
     return result.exit_code
 
 
 def _remote(given: argparse.Namespace, settings: "Settings") -> "Remote | UsageError":
-    """The remote, or why there is none where it was not asked for: it may be that nobody has to be asked."""
+    """The remote; if it was not requested explicitly, the error instead, since it may turn out not to be needed."""
     try:
         return settings.remote(given.remote)
     except UsageError as error:

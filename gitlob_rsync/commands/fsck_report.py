@@ -1,4 +1,4 @@
-"""What gitlob-fsck prints: a line for each thing that is wrong, and a summary line or the JSON object."""
+"""Output of gitlob-fsck: a line for each problem, and a summary line or the JSON object."""
 
 import argparse
 import os
@@ -19,12 +19,12 @@ from gitlob_rsync.selection.usage import Need
 from gitlob_rsync.wording import counted
 
 _MOST_LINES = 10
-"""Files shown that are merely out of place; -v and --json have all."""
+"""Misplaced or foreign files that are listed; -v and --json list all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that a run did, to be told. `given`: the options; `root`: of the store; `quarantine`: the run's own folder."""
+    """All that a run found and did. `given`: the options; `root`: of the store; `quarantine`: the run's own folder."""
 
     report: Report
     given: argparse.Namespace
@@ -48,8 +48,8 @@ class Result:
         return sum(finding.state is state for finding in self.report.findings)
 
 
-def tell(result: Result, meter: Meter) -> None:
-    """The result: JSON on stdout, or a summary on stderr; what is wrong on stderr in any case."""
+def print_result(result: Result, meter: Meter) -> None:
+    """Print the result: JSON on stdout, or a summary on stderr; problems always on stderr."""
     report = result.report
     if result.given.json:
         print_json(as_json(result))
@@ -85,7 +85,7 @@ def _at(result: Result, path: bytes) -> str:
 
 def _who(need: Need | None) -> str:
     if need is None:
-        return "who needs it is not known"
+        return "what needs it is not known"
     if not need.paths:
         return "nothing needs it"
     paths = some(list(map(quote, need.paths)))
@@ -99,7 +99,7 @@ def _line(finding: Finding, result: Result) -> str:
     if finding.shared:
         parts.append(f"the same file in the shared store {finding.shared}")
     if finding.repaired:
-        parts.append(f"mended from {_source(finding.repaired, result)}")
+        parts.append(f"repaired from {_source(finding.repaired, result)}")
     return "; ".join(parts)
 
 
@@ -121,7 +121,7 @@ def summary(result: Result) -> str:
     if given.repair:
         parts += _repaired(result)
     elif report.remaining:
-        parts.append("gitlob-fsck --repair brings again what is needed")
+        parts.append("gitlob-fsck --repair restores what is needed")
     out_of_place = [f"{len(report.misplaced)} misplaced"] if report.misplaced else []
     out_of_place += [counted(n, f"foreign {kind}") for kind, n in Counter(report.foreign.values()).items()]
     if out_of_place:
@@ -136,26 +136,26 @@ def _repaired(result: Result) -> Iterable[str]:
     if result.given.dry_run:
         needed = sum(finding.needed is True for finding in findings)
         if needed:
-            yield f"would mend {needed}"
+            yield f"would repair {needed}"
         return
-    mended = sum(finding.repaired is not None for finding in findings)
-    if mended:
-        yield f"mended {mended}"
+    repaired = sum(finding.repaired is not None for finding in findings)
+    if repaired:
+        yield f"repaired {repaired}"
     if result.report.remaining:
-        yield f"{len(result.report.remaining)} could not be mended"
+        yield f"{len(result.report.remaining)} could not be repaired"
 
 
 def _compared(comparison: Comparison, remote: Remote | None) -> str:
-    short = [f"lacks {len(comparison.lacking)}"] if comparison.lacking else []
-    short += [f"has {len(comparison.wrong_sized)} in a wrong size"] if comparison.wrong_sized else []
-    if not short:
+    problems = [f"lacks {len(comparison.lacking)}"] if comparison.lacking else []
+    problems += [f"has {len(comparison.wrong_sized)} in a wrong size"] if comparison.wrong_sized else []
+    if not problems:
         return f"{remote} has all {counted(comparison.needed, 'binary')} that commits need"
-    hint = "gitlob-sync --push --recheck sends what is here"
-    return f"{remote} {' and '.join(short)} of {counted(comparison.needed, 'binary')} that commits need ({hint})"
+    hint = "gitlob-sync --push --recheck sends those in the local store"
+    return f"{remote} {' and '.join(problems)} of {counted(comparison.needed, 'binary')} that commits need ({hint})"
 
 
 def as_json(result: Result) -> dict[str, object]:
-    """The keys that the manual page promises."""
+    """The result as JSON; the keys are documented in gitlob-fsck(1)."""
     report = result.report
     answer: dict[str, object] = {"checked": report.checked, "bytes": report.size}
     for state in State:

@@ -1,4 +1,4 @@
-"""What a command stands on. Loads what --help has no use for, so commands import this when they run."""
+"""Opens what a command works with. Commands import this only when they run, since --help does not need it."""
 
 import argparse
 from dataclasses import replace
@@ -12,9 +12,9 @@ from gitlob_rsync.store.local import Stores
 
 
 def open_context(program: str, given: argparse.Namespace, *, offline: bool = False) -> Context:
-    """Open the repository that the current folder is in; `offline`: git must bring nothing either.
+    """Open the repository of the current folder. `offline`: keep git from fetching anything either.
 
-    Raises UsageError where there is none, and for settings out of range.
+    Raises UsageError if there is none, and for settings out of range.
     """
     check_version()
     repo = Repo.discover()
@@ -38,8 +38,8 @@ def open_context(program: str, given: argparse.Namespace, *, offline: bool = Fal
 
 
 def warn_shallow(context: Context) -> None:
-    """What was said of history may be less than all."""
+    """Note that in a shallow clone only a part of history was looked at."""
     if context.repo.shallow:
         context.meter.note(
-            "this is a shallow clone: only its history was looked at (git fetch --unshallow brings the rest)"
+            "this is a shallow clone: only its history was looked at (git fetch --unshallow fetches the rest)"
         )

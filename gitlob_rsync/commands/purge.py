@@ -1,4 +1,4 @@
-"""gitlob-purge: deletes binaries that nothing needs, here or at a remote store."""
+"""gitlob-purge: deletes binaries that nothing needs, from the local store or a remote one."""
 
 import argparse
 import time
@@ -17,20 +17,20 @@ from gitlob_rsync.commands.common import (
 
 PROGRAM = "gitlob-purge"
 DESCRIPTION = """\
-Delete binaries of this repository's store that nothing needs any more.
+Delete binaries from this repository's store that are no longer needed.
 
-Kept is what the states of the retention window need, every index, stash and unpushed commit, what is young, and what the
-remote lacks. Commits, placeholders and files of the working tree stay as they are.
+It keeps what states in the retention window, indexes, stashes and unpushed commits need, what is younger than the grace
+time, and what the remote lacks. Commits, placeholders and files in the working tree are not touched.
 """
 EPILOG = """\
 AGE is 12h, 30d, 2w, 6mo, 1y, a bare number of days, or all.
 
 examples:
-  gitlob-purge -n                  say what would go, and what is kept for which reason
-  gitlob-purge --window 90d        keep what the states of the last 90 days need
+  gitlob-purge -n                  report what would be purged, what is kept, and why
+  gitlob-purge --window 90d        keep what states of the last 90 days need
   gitlob-purge --unreferenced      only what no commit, index or stash needs
-  gitlob-purge --remote-store      at the remote: what no clone says it needs goes into a trash folder there
-  gitlob-purge --remote-store --forget-list NAME     the same, and a clone that is no more counts no longer
+  gitlob-purge --remote-store      at the remote: move what no clone needs to a trash folder
+  gitlob-purge --remote-store --forget-list NAME     the same, ignoring the list of a clone that no longer exists
 
 """
 
@@ -41,31 +41,33 @@ def main() -> int:
 
 def make_parser() -> Parser:
     parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
-    parser.add_argument(
-        "remote", metavar="REMOTE", nargs="?", help="the remote that is asked whether it has what is to go"
-    )
+    parser.add_argument("remote", metavar="REMOTE", nargs="?", help="the remote that must have what is purged")
     parser.add_argument(
         "--window", metavar="AGE", nargs="?", const=CONFIGURED,
-        help="keep what the states of the last AGE need (git-lob.retention-period-*), at least what a prefetch brings",
+        help="keep what states of the last AGE need (git-lob.retention-period-*), at least what a prefetch pulls",
     )  # fmt: skip
     parser.add_argument("--unreferenced", action="store_true", help="only what no ref, reflog, index or stash needs")
-    parser.add_argument("--grace", metavar="AGE", help="keep what is younger (git-lob.prune-grace, 1d)")
+    parser.add_argument("--grace", metavar="AGE", help="keep binaries younger than this (git-lob.prune-grace, 1d)")
     parser.add_argument(
         "--no-verify-remote", action="store_true", help="do not ask the remote; trust the record of what was pushed"
     )
     parser.add_argument(
         "--remote-store", action="store_true",
-        help="clean the remote's store instead: what no clone's list names goes into its trash",
+        help="purge the remote's store instead: move binaries that no clone's list names to its trash",
     )  # fmt: skip
     parser.add_argument(
-        "--forget-list", metavar="NAME", help="with --remote-store: the list of a clone that is no more goes first"
+        "--forget-list",
+        metavar="NAME",
+        help="with --remote-store: first move the list of a clone that no longer exists to the trash",
     )
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would go, and why; delete nothing")
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="report what would be purged, and why; delete nothing"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     add_timeout(parser)
     add_lock_wait(parser)
     parser.add_argument(
-        "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
+        "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show progress (auto)"
     )
     add_verbosity(parser)
     return parser
@@ -77,9 +79,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if given.remote_store:
         for option in ("window", "unreferenced", "no_verify_remote"):
             if getattr(given, option):
-                parser.error(f"--{option.replace('_', '-')} does not go with --remote-store")
+                parser.error(f"--{option.replace('_', '-')} cannot be combined with --remote-store")
     elif given.forget_list is not None:
-        parser.error("--forget-list goes with --remote-store")
+        parser.error("--forget-list requires --remote-store")
     for option in ("window", "grace"):
         said = getattr(given, option)
         if said not in (None, CONFIGURED) and not age.is_age(said):

@@ -1,4 +1,4 @@
-"""What gitlob-purge prints: each binary and why it goes or stays, or how many of each reason."""
+"""Output of gitlob-purge: each binary and why it is purged or kept, or the number of binaries for each reason."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from gitlob_rsync.wording import counted
 
 
 def print_verdicts(verdicts: Sequence[Verdict], remote: Remote | None, given: argparse.Namespace, meter: Meter) -> int:
-    """The result: JSON on stdout, or a line a binary there where details were asked for, and a summary on stderr. Returns
-    the exit code."""
+    """Print the result, and return the exit code: JSON on stdout, or a summary on stderr and, with -n or -v, a line for
+    each binary on stdout."""
     lacking = [verdict for verdict in verdicts if verdict.reason is Reason.LACKING]
     for verdict in lacking:
         meter.warn(f"kept, missing at {remote}: {verdict.sha} {_path(verdict)}")
@@ -27,12 +27,16 @@ def print_verdicts(verdicts: Sequence[Verdict], remote: Remote | None, given: ar
         print_json(_as_json(verdicts))
     elif (given.dry_run or given.verbose) and not given.quiet:
         for verdict in verdicts:
-            goes = ("would go" if given.dry_run else "gone") if verdict.reason.goes else "kept"
-            print(printable(f"{goes} {verdict.sha} {verdict.size} {_path(verdict)}: {verdict.reason.value}"))
+            done = _done(verdict.reason, given.dry_run)
+            print(printable(f"{done} {verdict.sha} {verdict.size} {_path(verdict)}: {verdict.reason.value}"))
     if not given.json:
         for line in _summary(verdicts, given.dry_run):
             meter.say(line)
     return ExitCode.INCOMPLETE if lacking else ExitCode.DONE
+
+
+def _done(reason: Reason, dry_run: bool) -> str:
+    return ("would purge" if dry_run else "purged") if reason.goes else "kept"
 
 
 def _path(verdict: Verdict) -> str:
@@ -49,8 +53,7 @@ def _summary(verdicts: Sequence[Verdict], dry_run: bool) -> list[str]:
     lines = [f"{'would purge' if dry_run else 'purged'} {_count(going)} of {_count(verdicts)}; kept {_count(kept)}"]
     for reason in Reason:
         if of_it := [verdict for verdict in verdicts if verdict.reason is reason]:
-            goes = ("would go" if dry_run else "gone") if reason.goes else "kept"
-            lines.append(f"  {goes} {_count(of_it)}: {reason.value}")
+            lines.append(f"  {_done(reason, dry_run)} {_count(of_it)}: {reason.value}")
     return lines
 
 
@@ -79,16 +82,16 @@ def _as_json(verdicts: Sequence[Verdict]) -> dict[str, object]:
 
 
 _WORDS = {
-    "moved": ("would go into the trash", "into the trash"),
-    "restored": ("would come back from the trash", "back from the trash"),
-    "emptied": ("would go for good", "gone for good"),
-    "named": ("kept, a clone needs it", "kept, a clone needs it"),
+    "moved": ("would move to the trash", "moved to the trash"),
+    "restored": ("would move back from the trash", "moved back from the trash"),
+    "emptied": ("would delete from the trash", "deleted from the trash"),
+    "named": ("kept, needed by a clone", "kept, needed by a clone"),
     "young": ("kept, younger than the grace time", "kept, younger than the grace time"),
 }
 
 
 def print_remote(done: RemotePurge, remote: Remote, given: argparse.Namespace, meter: Meter) -> None:
-    """What became of a remote store."""
+    """Print the result of the purge of a remote store."""
     groups = {one.name: getattr(done.cleaned, one.name) for one in fields(Cleaned)}
     lists = sum(not clone.forgotten for clone in done.clones)
     if given.json:
@@ -103,7 +106,7 @@ def print_remote(done: RemotePurge, remote: Remote, given: argparse.Namespace, m
         for key, group in groups.items():
             for sha in sorted(group):
                 print(f"{_words(key, given.dry_run)}: {sha} {group[sha]}")
-    meter.say(f"{remote}: {counted(lists, 'list')} {'says' if lists == 1 else 'say'} what clones need")
+    meter.say(f"{remote}: {counted(lists, 'list')} of what clones need")
     for clone in done.clones:
         meter.say(f"  {_clone_line(clone, given.dry_run)}")
     for key, group in groups.items():
@@ -112,9 +115,9 @@ def print_remote(done: RemotePurge, remote: Remote, given: argparse.Namespace, m
 
 
 def _clone_line(clone: Clone, dry_run: bool) -> str:
-    """A list, how old it is, and whose."""
+    """A line about a clone: its list, its place, and the list's age."""
     if clone.own:
-        what = "this clone's list " + ("would be written now" if dry_run else "was written now")
+        what = "this clone's list " + ("would be rewritten" if dry_run else "was rewritten")
     else:
         what = f"its list is {age.text(clone.age)} old"
     if clone.forgotten:

@@ -1,4 +1,4 @@
-"""gitlob-setup: configures a repository, or checks that it is configured."""
+"""gitlob-setup: configures a repository, or checks its configuration."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ LOCATION is {FORMS}
 
 examples:
   gitlob-setup origin nas:/srv/binaries --track '*.png' '*.psd' --hooks
-  gitlob-setup --check                      say what is wrong, and how to mend it
-  gitlob-setup --global                     the filter, for all repositories of this user
+  gitlob-setup --check                      report what is wrong, and how to fix it
+  gitlob-setup --global                     the filter only, for all repositories of this user
 
 """
 
@@ -36,41 +36,41 @@ def main() -> int:
 def make_parser() -> Parser:
     parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
     parser.add_argument("remote", metavar="REMOTE", nargs="?", help="the git remote that the store belongs to")
-    parser.add_argument("location", metavar="LOCATION", nargs="?", help="where the store is, or shall be (see below)")
-    there = parser.add_mutually_exclusive_group()
-    there.add_argument(
-        "--create", action="store_true", help="make a new store at LOCATION now, instead of at the first push"
+    parser.add_argument("location", metavar="LOCATION", nargs="?", help="where the store is, or will be (see below)")
+    store = parser.add_mutually_exclusive_group()
+    store.add_argument(
+        "--create", action="store_true", help="create a store at LOCATION now, instead of at the first push"
     )
-    there.add_argument(
-        "--adopt", action="store_true", help="take the store that is at LOCATION, whatever was known to be there"
+    store.add_argument(
+        "--adopt", action="store_true", help="accept the store found at LOCATION, even if another one was expected"
     )
     parser.add_argument(
         "--shared",
         choices=("group",),
-        help="make the new store one that all accounts of its folder's group can push to",
+        help="create a store that all accounts of its folder's group can push to",
     )
     parser.add_argument(
         "--track", metavar="PATTERN", nargs="+", action="extend", default=[],
-        help="keep files of these names as binaries: adds lines to .gitattributes in the current folder",
+        help="keep matching files as binaries: add lines to .gitattributes in the current folder",
     )  # fmt: skip
     parser.add_argument(
-        "--hooks", action="store_true", help="git push sends the binaries first; git-lob.prefetch counts"
+        "--hooks", action="store_true", help="install hooks: git push sends binaries first; prefetch (git-lob.prefetch)"
     )
     parser.add_argument(
-        "--global", dest="for_user", action="store_true", help="the filter for all of the user's repositories"
+        "--global", dest="for_user", action="store_true", help="configure the filter for all of the user's repositories"
     )
-    parser.add_argument("--uninstall", action="store_true", help="take filter and hooks away; stores and remotes stay")
+    parser.add_argument("--uninstall", action="store_true", help="remove filter and hooks; keep stores and remotes")
     parser.add_argument(
         "--check", action="store_true", help="change nothing; check git, rsync, filter, hooks and the remote"
     )
     parser.add_argument("--force", action="store_true", help="replace another program's filter.lob setting")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done; change nothing")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="report what would be done; change nothing")
     add_verbosity(parser)
     return parser
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The options, checked against one another. Exits with a message for wrong usage, as argparse does."""
+    """Parse the options and check their combination. Exits with a message for wrong usage, as argparse does."""
     parser = make_parser()
     given = parser.parse_args(argv)
     store = given.create or given.adopt or given.shared
@@ -79,13 +79,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if store and not given.remote:
         parser.error("--create, --adopt and --shared need a REMOTE")
     if given.shared and given.adopt:
-        parser.error("--shared makes a new store; it does not go with --adopt")
+        parser.error("--shared creates a store; it cannot be combined with --adopt")
     if given.check and (given.location or given.track or given.hooks or given.for_user or given.uninstall or store):
-        parser.error("--check changes nothing; it goes with REMOTE alone")
+        parser.error("--check changes nothing; it can only be combined with REMOTE")
     if given.uninstall and (given.remote or given.track or given.hooks):
-        parser.error("--uninstall goes with --global at most")
+        parser.error("--uninstall can only be combined with --global")
     if given.for_user and (given.remote or given.track or given.hooks):
-        parser.error("--global configures the filter alone")
+        parser.error("--global configures the filter only")
     return given
 
 
@@ -112,7 +112,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _install(repo: Repo | None, given: argparse.Namespace, meter: Meter, remarks: list[str]) -> list[Step]:
-    """All steps, each checked before the first is taken; what else the user should know goes to `remarks`."""
+    """All steps, checked before the first is taken; remarks for the user are added to `remarks`."""
     own = setup.Filter(repo)
     if not given.force:
         own.check_own()
@@ -122,13 +122,13 @@ def _install(repo: Repo | None, given: argparse.Namespace, meter: Meter, remarks
     ]
     place = setup.remote_location(given.remote, given.location) if repo and given.location else None
     if repo and (given.create or given.adopt or given.shared):
-        # first: a place that is refused is not written down
-        what = "taken as it is" if given.adopt else f"made{' for its group' if given.shared else ''}"
-        steps.append((f"store: that of {given.remote} is {what}", partial(_stores, repo, given, place, meter)))
+        # first, so that a location that is refused is not configured
+        what = "adopted" if given.adopt else f"created{' for its group' if given.shared else ''}"
+        steps.append((f"store: the store of {given.remote} is {what}", partial(_stores, repo, given, place, meter)))
     if repo and place:
         steps.append(
             (
-                f"store: that of {given.remote} is at {place}",
+                f"store: the store of {given.remote} is at {place}",
                 partial(setup.configure_remote, repo, given.remote, place),
             )
         )
@@ -148,7 +148,7 @@ def _install(repo: Repo | None, given: argparse.Namespace, meter: Meter, remarks
 
 
 def _stores(repo: Repo, given: argparse.Namespace, place: Location | None, meter: Meter) -> None:
-    """Make the store of a remote, or take the one that is there; `place`: where it shall be from now on."""
+    """Create the store of a remote, or adopt an existing one; `place`: its new location, if one is given."""
     from gitlob_rsync.jobs.connection import Connection
     from gitlob_rsync.jobs.context import Context
     from gitlob_rsync.store.local import Stores
@@ -174,7 +174,7 @@ def _uninstall(repo: Repo | None) -> list[Step]:
         if repo:
             hooks.forget(repo)
 
-    steps: list[Step] = [("filter: taken out of git's configuration", remove)]
+    steps: list[Step] = [("filter: removed from git's configuration", remove)]
     if repo:
         found = [step for name in hook_files.SCRIPTS for step in hooks.removals(repo, name)]
         steps += [(f"hook: {words}", take) for words, take in found]
@@ -182,7 +182,7 @@ def _uninstall(repo: Repo | None) -> list[Step]:
 
 
 def check(repo: Repo, word: str | None, meter: Meter) -> int:
-    """Look at everything that has to be in place; a line each. Returns the exit code of the worst."""
+    """Check all that has to be in place, and print a line for each; returns the exit code of the worst failure."""
     from gitlob_rsync.transport import choose
 
     worst = ExitCode.DONE
@@ -214,9 +214,10 @@ def _remote(repo: Repo, word: str | None) -> str:
         try:
             shown = connection.identify()
             if connection.is_new:
-                return f"{remote} can be reached; its folder is empty, the first push makes the store"
+                return f"{remote} can be reached; its folder is empty: the first push creates the store"
         except NotAStore:
-            return f"{remote} can be reached; there is no store yet, the first push makes it"
+            return f"{remote} can be reached; there is no store yet: the first push creates it"
         undeletable = connection.probe()
-    purge = f"; nothing can be deleted there, so a purge cannot either ({undeletable})" if undeletable else ""
-    return f"{remote} can be reached and written to; its identity is {shown or 'given by the next push'}{purge}"
+    purge = f"; files cannot be deleted, so it cannot be purged ({undeletable})" if undeletable else ""
+    given = f"its identity is {shown}" if shown else "the next push gives it an identity"
+    return f"{remote} can be reached and written to; {given}{purge}"

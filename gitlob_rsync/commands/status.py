@@ -1,4 +1,4 @@
-"""gitlob-status: shows what a repository lacks, what would move, and what its stores hold."""
+"""gitlob-status: shows what a repository lacks, what a sync would transfer, and what its stores hold."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 PROGRAM = "gitlob-status"
 DESCRIPTION = """\
-Show what the working tree lacks, what a pull and a push would move, and what the stores hold. Calls nobody.
+Show what the working tree lacks, what a pull and a push would transfer, and what the stores hold. Makes no network
+connection.
 """
 EPILOG = """\
 examples:
-  gitlob-status                 all at a glance
-  gitlob-status art/characters  the working tree below one folder
-  gitlob-status --json          the same for programs
+  gitlob-status                 everything at a glance
+  gitlob-status art/characters  only one folder of the working tree
+  gitlob-status --json          for programs
 
 """
 
@@ -34,9 +35,9 @@ def main() -> int:
 def make_parser() -> Parser:
     parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
     parser.add_argument(
-        "pathspecs", metavar="PATHSPEC", nargs="*", help="of the working tree, only these paths (git's pathspecs)"
+        "pathspecs", metavar="PATHSPEC", nargs="*", help="limit the working tree to these paths (git's pathspecs)"
     )
-    parser.add_argument("--json", action="store_true", help="print all of it as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     add_verbosity(parser)
     return parser
 
@@ -65,9 +66,9 @@ def run(argv: Sequence[str]) -> int:
 
 
 def problems(found: "Status", settings: "Settings") -> Iterator[str]:
-    """What is wrong, a line each."""
+    """The problems, one line each."""
     for part, why in found.errors.items():
-        yield f"{part} cannot be told: {why}"
+        yield f"{part} cannot be determined: {why}"
     if found.no_filter:
         yield f"filter: {found.no_filter}"
     for name, error in settings.wrong_remotes.items():
@@ -79,14 +80,14 @@ def problems(found: "Status", settings: "Settings") -> Iterator[str]:
                 yield f"the last {direction} with {log.location} failed: {why}"
     if found.files and found.files.nowhere:
         files = sum(map(len, found.files.nowhere.values()))
-        yield f"nowhere: the binaries of {files} files are neither here nor were they at a remote when last asked"
+        yield f"nowhere: the binaries of {files} files are not in the local store, and no remote had them when last asked"
     for store in (found.store, found.shared):
         if store and store.torn:
-            yield f"{store.torn} binaries in {store.root} are not whole"
+            yield f"{store.torn} binaries in {store.root} are incomplete"
 
 
 def as_json(found: "Status", settings: "Settings") -> dict[str, object]:
-    """All of it. What cannot be had here, or could not be told, is null."""
+    """The status as JSON. A part that does not exist, or could not be determined, is null."""
     files = found.files
     names = {str(remote.location): name for name, remote in settings.remotes.items()}
     default = found.remote.name if found.remote else None

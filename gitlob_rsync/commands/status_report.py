@@ -1,4 +1,4 @@
-"""gitlob-status's page: aligned text, with bars where it goes to a terminal."""
+"""Output of gitlob-status: aligned text, with bars on a terminal."""
 
 import os
 import shutil
@@ -23,12 +23,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _INDENT = "  "
 
 Row = tuple[str, str, str, int]
-"""A line with a bar: its name, counts, size in words, and what the bar measures."""
+"""A line with a bar: its name, counts, the size as text, and the value that the bar shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What the text is written on. `columns` to stay within, and draw bars in; None: it goes to no terminal."""
+    """The output's properties. `columns`: width of the terminal, for bars; None if it is not a terminal."""
 
     columns: int | None
     encoding: str
@@ -41,7 +41,7 @@ class Page:
 
     @property
     def has_blocks(self) -> bool:
-        """Whether the blocks that bars are drawn of can be written."""
+        """Whether the encoding has the block characters of which bars are drawn."""
         try:
             return bool(_EIGHTHS.encode(self.encoding))
         except UnicodeEncodeError:
@@ -49,11 +49,11 @@ class Page:
 
 
 def render(found: Status, settings: Settings, page: Page, *, verbose: bool) -> Iterator[str]:
-    """The page, line by line."""
+    """The page, as lines."""
     if found.files:
         yield "working tree"
         yield from _files(found.files, verbose)
-    yield f"to move with {found.remote.name}" if found.remote else "to move"
+    yield f"to transfer with {found.remote.name}" if found.remote else "to transfer"
     yield from _moves(found)
     for title, store in (("store", found.store), ("shared store", found.shared)):
         if store:
@@ -68,22 +68,22 @@ def render(found: Status, settings: Settings, page: Page, *, verbose: bool) -> I
     yield "last syncs"
     yield from _table(list(_syncs(found.logs, settings))) if found.logs else [f"{_INDENT}none"]
     if found.errors:
-        yield "cannot be told"
+        yield "cannot be determined"
         yield from _table([(part.replace("_", " "), printable(why)) for part, why in found.errors.items()])
 
 
 def _files(files: Files, verbose: bool) -> Iterator[str]:
     counted = (
-        (files.to_fill_in, "to fill in", "gitlob-sync --checkout --offline does it"),
-        (_number(files.not_here), "not here", "gitlob-sync --checkout brings them"),
+        (files.to_fill_in, "to fill in", "gitlob-sync --checkout --offline fills them in"),
+        (_number(files.not_here), "not here", "gitlob-sync --checkout fetches them"),
         (_number(files.nowhere), "nowhere", "no remote had them when last asked"),
         (len(files.left_alone), "left alone", "" if verbose else "-v lists them"),
     )
     rows = [(what, _count(count, "file"), hint) for count, what, hint in counted if count]
-    yield from _table(rows, right=(1,)) if rows else [f"{_INDENT}no placeholder waits"]
+    yield from _table(rows, right=(1,)) if rows else [f"{_INDENT}no placeholders"]
     if files.empty:
         empty = _count(len(files.empty), "empty file")
-        yield f'{_INDENT}{empty}: git merge may say "stash failed"; see gitlob-filter(1), NOTES'
+        yield f'{_INDENT}{empty}: git merge may fail with "stash failed"; see gitlob-filter(1), NOTES'
     if verbose:
         for what, binaries in (("not here", files.not_here), ("nowhere", files.nowhere)):
             for sha, paths in binaries.items():
@@ -107,7 +107,7 @@ def _moves(found: Status) -> Iterator[str]:
 
 
 def _store(title: str, store: Holdings, page: Page) -> Iterator[str]:
-    torn = f"; {store.torn} not whole" if store.torn else ""
+    torn = f"; {store.torn} incomplete" if store.torn else ""
     total = f"{_count(store.total.binaries, 'binary')}, {size_text(store.total.bytes)}{torn}"
     yield f"{title}: {total}, in {printable(store.root)}"
     if store.total.binaries:
@@ -126,7 +126,7 @@ def _age_name(days: int | None) -> str:
 def _branches(found: Status, page: Page) -> Iterator[str]:
     if not found.branches or not found.others:
         return
-    yield "by branch: how many of what its last commit needs are here"
+    yield "by branch: how many of the binaries that its last commit needs are here"
     rows: list[Row] = [
         (
             printable(quote(branch.name)),
@@ -139,7 +139,7 @@ def _branches(found: Status, page: Page) -> Iterator[str]:
     rows.append(("(no branch)", str(found.others.binaries), size_text(found.others.bytes), found.others.bytes))
     yield from _bars(rows, page)
     if len(found.branches) > _MOST_BRANCHES:
-        yield f"{_INDENT}and {len(found.branches) - _MOST_BRANCHES} branches more (--json has all)"
+        yield f"{_INDENT}and {len(found.branches) - _MOST_BRANCHES} more branches (--json lists all)"
 
 
 def _setup(found: Status, settings: Settings) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _setup(found: Status, settings: Settings) -> Iterator[str]:
         rows.append((f"remote {name}", f"{remote.location}{default}"))
     rows += [(f"remote {name}", f"WRONG {error.line()}") for name, error in settings.wrong_remotes.items()]
     rows.append(("filter", found.filter or f"WRONG {found.no_filter}"))
-    missing = [name for name, there in found.hooks.items() if not there]
+    missing = [name for name, runs in found.hooks.items() if not runs]
     rows.append(
         ("hooks", f"none: {', '.join(missing)} (gitlob-setup --hooks)" if missing else "pre-push sends binaries")
     )
@@ -192,7 +192,7 @@ def _number(binaries: Paths) -> int:
 
 
 def _table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> Iterator[str]:
-    """Rows of cells in aligned columns; those in `right` at their right edge."""
+    """Rows as aligned columns; those in `right` are right-aligned."""
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = []
@@ -203,7 +203,7 @@ def _table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> Iterat
 
 
 def _bars(rows: Sequence[Row], page: Page) -> Iterator[str]:
-    """Rows with a bar each, on a terminal that has room for it; names are cut there rather than lines broken."""
+    """Rows with a bar each on a terminal, if there is room; names are truncated there so that no line wraps."""
     names = [name for name, *_ in rows]
     bars = [""] * len(rows)
     if page.columns:
@@ -220,13 +220,13 @@ def _bars(rows: Sequence[Row], page: Page) -> Iterator[str]:
 
 
 def _bar(length: float) -> str:
-    """A bar of so many columns, to the eighth; one that stands for anything at all can be seen."""
+    """A bar of this many columns, to the eighth; a value above 0 gets at least an eighth."""
     eighths = max(round(length * 8), 1 if length else 0)
     return _EIGHTHS[8] * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal."""
+    """The width of a text in terminal columns."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 

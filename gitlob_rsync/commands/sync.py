@@ -39,8 +39,8 @@ def run(argv: Sequence[str]) -> int:
         sync_report.print_list(context, plan, as_object=given.json, nul=given.nul)
         return ExitCode.DONE
     if given.background and not background.detach(context.stores.own, plan.title):
-        running = background.running(context.repo.folder) or "it just began"
-        context.meter.note(f"another run is in the background: {running}")
+        running = background.running(context.repo.folder) or "it has just started"
+        context.meter.note(f"another run is already in the background: {running}")
         return ExitCode.DONE
     result = sync.sync(context, plan)
     sync_report.print_result(result, context.meter, as_object=given.json)
@@ -48,9 +48,9 @@ def run(argv: Sequence[str]) -> int:
 
 
 def stop(repo: "Repo", meter: "Meter") -> int:
-    """End what is in the background."""
+    """Stop the run in the background."""
     from gitlob_rsync.jobs import background
 
     job = background.stop(repo.folder)
-    meter.say(f"stopped: {job}" if job else "nothing is in the background")
+    meter.say(f"stopped: {job}" if job else "nothing is running in the background")
     return ExitCode.DONE

@@ -1,4 +1,4 @@
-"""gitlob-sync's options, and what they say together."""
+"""gitlob-sync's options, and which of them can be combined."""
 
 import argparse
 from collections.abc import Collection, Sequence
@@ -21,8 +21,8 @@ REMOTE is a git remote that has a store (by default the tracked one, origin, or 
 
 examples:
   gitlob-sync                       push, pull the recent window, fill in the working tree
-  gitlob-sync --pull --window 30d   prefetch what the last 30 days need, over HEAD, branches and tags
-  gitlob-sync --checkout            bring and fill in what this checkout lacks
+  gitlob-sync --pull --window 30d   prefetch what the last 30 days of HEAD, branches and tags need
+  gitlob-sync --checkout            fetch and fill in what the working tree lacks
   gitlob-sync --complete /mnt/nas   make both stores equal
 
 """
@@ -30,7 +30,7 @@ examples:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one call is to do. `selection` is that of a single direction; None stands for each direction's default."""
+    """The directions of a run. `selection`: the requested one; None for each direction's default."""
 
     push: bool
     pull: bool
@@ -41,14 +41,14 @@ def make_parser() -> Parser:
     parser = Parser(PROGRAM, DESCRIPTION, EPILOG)
     parser.add_argument("remote", metavar="REMOTE", nargs="?", help="a git remote or a location (see below)")
     direction = parser.add_argument_group("direction")
-    direction.add_argument("--pull", action="store_true", help="bring binaries here (default selection: --window)")
-    direction.add_argument("--push", action="store_true", help="send binaries there (default selection: --committed)")
+    direction.add_argument("--pull", action="store_true", help="fetch binaries from the remote (default: --window)")
+    direction.add_argument("--push", action="store_true", help="send binaries to the remote (default: --committed)")
     selection = parser.add_argument_group("selection, one of")
     selection.add_argument("--complete", action="store_true", help="every binary of the store, referenced or not")
-    selection.add_argument("--committed", action="store_true", help="all that any commit of any ref refers to")
+    selection.add_argument("--committed", action="store_true", help="all binaries that commits of any ref refer to")
     selection.add_argument(
         "--window", metavar="AGE", nargs="?", const=CONFIGURED,
-        help="what the states of the last AGE need; without AGE as configured (git-lob.fetch-*)",
+        help="what states of the last AGE need; without AGE, as configured (git-lob.fetch-*)",
     )  # fmt: skip
     selection.add_argument(
         "--checkout", action="store_true", help="what the index needs; then fill in the working tree"
@@ -61,30 +61,33 @@ def make_parser() -> Parser:
     limits.add_argument("--exclude", metavar="PATHSPEC", action="append", default=[], help="not these paths")
     what = parser.add_argument_group("what to do")
     what.add_argument(
-        "--list", action="store_true", help="print sha, size (or -) and a path of each selected; move nothing"
+        "--list",
+        action="store_true",
+        help="print sha, size (or -) and a path of each selected binary; transfer nothing",
     )
     what.add_argument(
-        "-z", dest="nul", action="store_true", help="with --list: end each line by NUL, paths as they are"
+        "-z", dest="nul", action="store_true", help="with --list: end lines with NUL, and do not quote paths"
     )
-    what.add_argument("-n", "--dry-run", action="store_true", help="say what would move; move nothing")
+    what.add_argument("-n", "--dry-run", action="store_true", help="report what would be done; change nothing")
     what.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    what.add_argument("--offline", action="store_true", help="with --checkout: only what is already here")
+    what.add_argument("--offline", action="store_true", help="with --checkout: use only what is in the local store")
     what.add_argument("--no-expand", action="store_true", help="after a pull, leave the working tree as it is")
-    what.add_argument("--restore-missing", action="store_true", help="fill in files too that were deleted")
-    what.add_argument("--recheck", action="store_true", help="at a push, forget what was pushed before")
-    what.add_argument("--refetch", action="store_true", help="at a pull, bring again what is here but damaged")
+    what.add_argument("--restore-missing", action="store_true", help="also fill in files that were deleted")
+    what.add_argument("--recheck", action="store_true", help="in a push, ignore the record of what was pushed before")
+    what.add_argument("--refetch", action="store_true", help="in a pull, fetch damaged binaries again")
     what.add_argument(
-        "--pre-push", action="store_true", help="for git's hook: send what the refs on standard input need"
+        "--pre-push", action="store_true", help="for git's hook: push what the refs on standard input need"
     )
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--background", action="store_true", help="go on in the background, one at a time, and leave files as they are"
-    )
-    how.add_argument("--stop", action="store_true", help="end what is in the background; what had come is kept")
+        "--background", action="store_true",
+        help="continue in the background, one run at a time, and leave the working tree as it is",
+    )  # fmt: skip
+    how.add_argument("--stop", action="store_true", help="stop the run in the background; what it transferred is kept")
     how.add_argument("--bwlimit", metavar="RATE", help="KiB a second, or with a suffix (500k, 1.5m)")
     add_timeout(how)
     how.add_argument(
-        "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show it (auto)"
+        "--progress", choices=("auto", "bar", "plain", "none"), default="auto", help="how to show progress (auto)"
     )
     add_lock_wait(how)
     add_verbosity(how)
@@ -92,7 +95,7 @@ def make_parser() -> Parser:
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
-    """The options, checked against one another. Exits with a message for wrong usage, as argparse does."""
+    """Parse the options and check their combination. Exits with a message for wrong usage, as argparse does."""
     parser = make_parser()
     given = parser.parse_args(split_window(argv))
     selection = _selection(parser, given)
@@ -104,7 +107,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Work]:
 
 
 def _selection(parser: Parser, given: argparse.Namespace) -> str | None:
-    """The one selection that was asked for, if any."""
+    """The requested selection, if any."""
     selections = [name for name in ("complete", "committed", "checkout") if getattr(given, name)]
     selections += ["window"] if given.window is not None else []
     if len(selections) > 1:
@@ -115,24 +118,24 @@ def _selection(parser: Parser, given: argparse.Namespace) -> str | None:
 
 
 def _check_modes(parser: Parser, given: argparse.Namespace, selection: str | None) -> None:
-    """What kind of run it is: git's hook, one in the background, the end of that, or a plain one with its direction."""
+    """Check the kind of run: git's hook, a background run, the end of one, or a plain run, and its direction."""
     others = ("pull", "list", "dry_run", "json", "ref", "include", "exclude", "recheck", "refetch")
     if given.pre_push and (selection or any(getattr(given, name) for name in others)):
-        parser.error("--pre-push is for git's hook, and goes with REMOTE alone")
+        parser.error("--pre-push is for git's hook; it can only be combined with REMOTE")
     if given.background and (given.list or given.dry_run or given.json or given.pre_push):
-        parser.error("--background prints nothing; --list, --dry-run and --json do not go with it")
+        parser.error("--background prints nothing; it cannot be combined with --list, --dry-run, --json or --pre-push")
     usual: tuple[object, ...] = (None, False, [], 0, "auto")
     more = (value for name, value in vars(given).items() if name not in ("stop", "quiet", "verbose"))
     if given.stop and any(value not in usual for value in more):
-        parser.error("--stop goes with no other option")
+        parser.error("--stop cannot be combined with other options")
     if given.checkout and (given.push or given.pull):
-        parser.error("--checkout brings what the index needs; it goes with neither --push nor --pull")
+        parser.error("--checkout pulls what the index needs; it cannot be combined with --push or --pull")
     if given.push and given.pull:
-        parser.error("--push and --pull exclude each other; without both, both are done")
+        parser.error("--push and --pull exclude each other; leave both out to do both")
 
 
 def _check_limits(parser: Parser, given: argparse.Namespace, work: Work) -> None:
-    """That each option has something to work on."""
+    """Check that each option applies to the run."""
     for option, makes_sense, where in (
         ("offline", given.checkout, "--checkout"),
         ("nul", given.list, "--list"),
@@ -142,16 +145,16 @@ def _check_limits(parser: Parser, given: argparse.Namespace, work: Work) -> None
         ("restore_missing", work.pull and not given.no_expand, "the fix-up of the working tree"),
     ):
         if getattr(given, option) and not makes_sense:
-            parser.error(f"{'-z' if option == 'nul' else '--' + option.replace('_', '-')} goes with {where}")
+            parser.error(f"{'-z' if option == 'nul' else '--' + option.replace('_', '-')} requires {where}")
     too_many = {"complete": ("ref", "include", "exclude"), "checkout": ("ref",)}
     for option in too_many.get(work.selection or "", ()):
         if getattr(given, option):
-            parser.error(f"--{option} does not go with --{work.selection}")
+            parser.error(f"--{option} cannot be combined with --{work.selection}")
 
 
 def take_remote(given: argparse.Namespace, remotes: Collection[str]) -> None:
-    """See which word is the REMOTE, knowing the names of `remotes`. `--ref main origin`: the last word is it where it is a
-    remote, or cannot be a ref. `--window 30x`: neither an AGE nor a remote. Raises UsageError for that."""
+    """Find out which word is the REMOTE, given the names of `remotes`. In `--ref main origin`, the last word is the REMOTE
+    if it names one, or cannot be a ref. Raises UsageError for `--window 30x`, which is neither an AGE nor a remote."""
     refs = given.ref
     if given.remote is None and len(refs) > 1 and (refs[-1] in remotes or location.looks_like_location(refs[-1])):
         given.remote = refs.pop()

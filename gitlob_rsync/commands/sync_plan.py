@@ -1,4 +1,4 @@
-"""From gitlob-sync's options to the plan of a sync."""
+"""Turns gitlob-sync's options into the plan of a sync."""
 
 import argparse
 from dataclasses import replace
@@ -16,8 +16,8 @@ from gitlob_rsync.selection.scopes import Committed, Indexed, Recent, Window
 
 
 def make_plan(given: argparse.Namespace, work: Work, context: Context, title: str) -> SyncPlan:
-    """What a command line asks for. Raises UsageError for a remote or a pathspec that is none, and where a fix-up has no
-    working tree to work on."""
+    """The plan for a command line. Raises UsageError for an invalid remote or pathspec, and if a fix-up has no working
+    tree."""
     repo, settings = context.repo, context.settings
     if given.checkout and not repo.work_tree:
         raise UsageError(f"{repo.git_dir} has no working tree", "--checkout needs one; --pull does not")
@@ -28,7 +28,7 @@ def make_plan(given: argparse.Namespace, work: Work, context: Context, title: st
     transfers = given.list or not given.offline
     push = _selection(work.selection or "committed", given, recent) if work.push and transfers else None
     assert not isinstance(push, Indexed)
-    # nobody expects files to change by themselves
+    # files should not change unexpectedly, so a background run leaves them alone
     leaves_files = given.no_expand or (given.background and not given.checkout)
     fixes_up = work.pull and not leaves_files and repo.work_tree
     return SyncPlan(
@@ -44,7 +44,7 @@ def make_plan(given: argparse.Namespace, work: Work, context: Context, title: st
 
 
 def _selection(of: str, given: argparse.Namespace, recent: Recent) -> Committed | Recent | Indexed | Everything:
-    """The selection of this name, within the limits that were given. `recent`: the window as it is configured."""
+    """The selection of this name, with the given limits. `recent`: the configured window."""
     own, refs = tuple(to_pathspecs(given.include, given.exclude)), tuple(given.ref)
     if of == "complete":
         return Everything()
@@ -58,7 +58,7 @@ def _selection(of: str, given: argparse.Namespace, recent: Recent) -> Committed 
 
 
 def _remote(given: argparse.Namespace, settings: Settings) -> Remote | None:
-    """The remote, which listing and working offline can do without."""
+    """The remote; None if there is none and it is not needed, as for listing and working offline."""
     try:
         return settings.remote(given.remote)
     except UsageError:

@@ -1,4 +1,4 @@
-"""What gitlob-sync prints: the list, the JSON object, or a summary line with what is missing or damaged."""
+"""Output of gitlob-sync: the list, the JSON object, or a summary line with what is missing or damaged."""
 
 import sys
 from collections.abc import Iterable
@@ -15,11 +15,12 @@ from gitlob_rsync.store.local import Stores
 from gitlob_rsync.wording import counted
 
 _MOST = 5
-"""Paths, or refs, shown of one binary; --json has all."""
+"""Paths, or refs, shown for a binary; --json lists all."""
 
 
 def print_list(context: Context, plan: SyncPlan, *, as_object: bool, nul: bool) -> None:
-    """One selected binary a line, by path: sha, size in bytes or -, and one path, quoted as git does without `nul`."""
+    """Print a line for each selected binary, sorted by path: sha, size in bytes or -, and one path, quoted as git does
+    unless `nul`."""
     stores = context.stores
     rows = sorted(listing.selected(context, plan).items(), key=lambda row: (row[1], row[0]))
     if as_object:
@@ -43,7 +44,7 @@ def size_of(sha: Sha, stores: Stores) -> int | None:
 
 
 def print_result(result: SyncResult, meter: Meter, *, as_object: bool = False) -> None:
-    """The result: JSON on stdout, or a summary on stderr; what is missing or damaged on stderr in any case."""
+    """Print the result: JSON on stdout, or a summary on stderr; what is missing or damaged always on stderr."""
     report = result.report
     if as_object:
         print_json(as_json(result))
@@ -57,7 +58,7 @@ def print_result(result: SyncResult, meter: Meter, *, as_object: bool = False) -
         and not result.pulled.transferred
         and report.missing.keys() == result.pulled.selected
     ):
-        meter.warn(f"nothing that was asked for is at {result.remote}: is this the right location?")
+        meter.warn(f"{result.remote} has none of the requested binaries: is this the right location?")
     if as_object:
         return
     for path, why in result.left_alone.items():
@@ -70,13 +71,13 @@ def _paths(paths: list[bytes]) -> str:
 
 
 def some(names: list[str]) -> str:
-    """The first few of them, and how many more there are."""
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
     return ", ".join(names[:_MOST]) + more
 
 
 def as_json(result: SyncResult) -> dict[str, object]:
-    """The keys of spec/commands.md."""
+    """The result as JSON; the keys are documented in gitlob-sync(1)."""
 
     def counts(report: Report) -> dict[str, object]:
         return {
@@ -103,7 +104,7 @@ def summary(result: SyncResult) -> str:
     if result.left_alone:
         parts.append(f"left alone {counted(len(result.left_alone), 'file')}")
     if result.waiting and not result.report.missing:
-        parts.append(f"{counted(result.waiting, 'file')} still to come (gitlob-sync --checkout)")
+        parts.append(f"{counted(result.waiting, 'file')} still without content (gitlob-sync --checkout)")
     if result.report.missing:
         parts.append(f"missing {len(result.report.missing)}")
     if result.report.damaged:
@@ -120,4 +121,4 @@ def _directions(result: SyncResult) -> Iterable[str]:
             size = "" if done.bytes is None else f" ({size_text(done.bytes)})"
             yield f"{would if result.dry_run else verb} {done.transferred} of {len(done.selected)} binaries{size}"
             if done.absent:
-                yield f"{done.absent} neither here nor there"
+                yield f"{done.absent} missing on both sides"

@@ -45,7 +45,7 @@ class Source:
     download: Callable[[Collection[Sha]], str] | None
     reason: str = ""
     must_have: bool = False
-    hint: str = "gitlob-sync --checkout brings it"
+    hint: str = "gitlob-sync --checkout fetches it"
     final: bool = False
 
 

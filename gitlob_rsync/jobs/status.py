@@ -135,18 +135,18 @@ def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
                 to_pull = references.among_known(repo, settings.recent(status.remote), placeholders)
         with _noting(status, "store"):
             own, shared = counting.result()
-            here = {sha: size for sha, (size, _) in {**(shared.held if shared else {}), **own.held}.items()}
+            sizes = {sha: size for sha, (size, _) in {**(shared.held if shared else {}), **own.held}.items()}
             status.store = _holdings(stores.own, own)
             status.shared = _holdings(stores.shared, shared) if stores.shared and shared else None
             if "history" not in status.errors:
-                status.branches = branches.count(tips, here)
+                status.branches = branches.count(tips, sizes)
                 needed = {sha for _, changes in tips for _, sha in changes if sha}
                 status.others = _amount(size for sha, (size, _) in own.held.items() if sha not in needed)
                 if status.remote:
                     # another repository's store may be large: only what is needed is looked up in it
-                    wanted = (to_push | to_pull) - here.keys() if stores.lenders else ()
-                    here |= {sha: meta.size for sha in wanted if (meta := stores.find(sha))}
-                    status.push, status.pull = _push(to_push, here), _pull(to_pull, here)
+                    wanted = (to_push | to_pull) - sizes.keys() if stores.lenders else ()
+                    sizes |= {sha: meta.size for sha in wanted if (meta := stores.find(sha))}
+                    status.push, status.pull = _push(to_push, sizes), _pull(to_pull, sizes)
     return status
 
 
@@ -165,13 +165,13 @@ def _count(stores: Stores) -> tuple[Inventory, Inventory | None]:
     return inventory.take(stores.own), inventory.take(stores.shared) if stores.shared else None
 
 
-def _push(selected: set[Sha], here: Mapping[Sha, int]) -> Move:
-    present = selected & here.keys()
-    return Move(len(selected), len(present), len(present), sum(here[sha] for sha in present))
+def _push(selected: set[Sha], sizes: Mapping[Sha, int]) -> Move:
+    present = selected & sizes.keys()
+    return Move(len(selected), len(present), len(present), sum(sizes[sha] for sha in present))
 
 
-def _pull(selected: set[Sha], here: Mapping[Sha, int]) -> Move:
-    present = len(selected & here.keys())
+def _pull(selected: set[Sha], sizes: Mapping[Sha, int]) -> Move:
+    present = len(selected & sizes.keys())
     wanted = len(selected) - present
     return Move(len(selected), present, wanted, None if wanted else 0)
 

@@ -355,7 +355,7 @@ def test_only_whole_binaries_count(work: Work) -> None:
     (work.content / "abc" / "file").write_text("x")
     store = status(work)["store"]
     assert (store["binaries"], store["torn"], store["bytes"]) == (3, 5, len(b"wholespacedextra"))
-    assert "; 5 not whole" in shown(work)
+    assert "; 5 incomplete" in shown(work)
 
 
 def test_large_binaries_are_the_sum_of_their_chunks(work: Work) -> None:
@@ -402,7 +402,7 @@ def test_ten_branches_are_shown_and_all_are_told(work: Work) -> None:
         work.git("branch", f"b{number}")
     assert len(status(work)["branches"]) == 15
     page = shown(work)
-    assert len(re.findall(r"^  \S+ +1 of 1 +1 B$", page, re.MULTILINE)) == 10 and "and 5 branches more" in page
+    assert len(re.findall(r"^  \S+ +1 of 1 +1 B$", page, re.MULTILINE)) == 10 and "and 5 more branches" in page
 
 
 def test_what_changes_its_kind_is_no_binary_of_the_branch(work: Work) -> None:
@@ -443,7 +443,7 @@ def test_a_repository_without_a_commit(work: Work) -> None:
     assert found["push"] == {"selected": 0, "present": 0, "transferred": 0, "bytes": 0} == found["pull"]
     assert found["branches"] == [] and found["store"]["binaries"] == 0 and found["syncs"] == []
     page = shown(work)
-    assert "no placeholder waits" in page and "last syncs\n  none" in page
+    assert "no placeholders" in page and "last syncs\n  none" in page
 
 
 def test_no_remote(tmp_path: Path) -> None:
@@ -489,9 +489,9 @@ def test_a_part_that_cannot_be_told_leaves_the_rest(work: Work) -> None:
     assert set(found["errors"]) == {"history", "working_tree"} and blob in found["errors"]["history"]
     assert (found["push"], found["branches"], found["working_tree"]) == (None, None, None)
     assert found["store"]["binaries"] == 1 and found["filter"]["error"] is None
-    assert done.stderr.count("cannot be told") == 2
+    assert done.stderr.count("cannot be determined") == 2
     page = work.run("gitlob-status", code=1).stdout
-    assert "cannot be told\n" in page and "store: 1 binary" in page
+    assert "cannot be determined\n" in page and "store: 1 binary" in page
 
 
 # Setup
@@ -756,7 +756,7 @@ def test_quiet_says_only_what_is_wrong(work: Work, store: Path) -> None:
     (work.content / sha_of(b"c")[:3] / sha_of(b"c")[3:6] / f"{sha_of(b'c')}_0").unlink()
     done = work.run("gitlob-status", "-q")
     assert done.stdout == ""
-    for word in ("filter: ", "other: ", "the last pull with ", "nowhere: ", "not whole"):
+    for word in ("filter: ", "other: ", "the last pull with ", "nowhere: ", "incomplete"):
         assert word in done.stderr
     assert work.run("gitlob-status", "-q", "--json").stderr == done.stderr
 

@@ -36,7 +36,7 @@ ADDED = random.Random(5).randbytes((4 << 20) + PAGE)
 PLAIN = random.Random(6).randbytes(3 << 20)
 """What was committed past the filter."""
 STALE = b"nobody needs it"
-WAYS_OUT = ("make room there, and run it again", "gitlob-sync --checkout brings it")
+WAYS_OUT = ("make room there, and run it again", "gitlob-sync --checkout fetches it")
 
 
 @dataclass

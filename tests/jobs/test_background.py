@@ -83,7 +83,7 @@ def test_one_at_a_time(slow: Work) -> None:
     (job,) = jobs(slow)
     done = slow.sync("--pull", "--background")
     assert f"pid {job['pid']}" in done.stderr and done.stderr.startswith(
-        "gitlob-sync: another run is in the background"
+        "gitlob-sync: another run is already in the background"
     )
     assert slow.sync("-q", "--pull", "--background").stderr == ""
     assert [other["pid"] for other in jobs(slow)] == [job["pid"]]
@@ -97,7 +97,7 @@ def test_stop_keeps_what_had_come(tmp_path: Path, slow: Work) -> None:
     assert said.startswith("stopped: gitlob-sync --pull --background")
     assert not processes(tmp_path) and not jobs(slow)
     assert "interrupted" in log_of(slow)
-    assert slow.sync("--stop").stderr == "nothing is in the background\n"
+    assert slow.sync("--stop").stderr == "nothing is running in the background\n"
     assert slow.json("--pull")["transferred"] + len(check(slow.content)) >= 2
     assert slow.read("small.bin") == b"small"
 

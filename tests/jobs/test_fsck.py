@@ -233,7 +233,7 @@ def test_a_dry_run_changes_nothing(three: Work, tmp_path: Path) -> None:
         assert shas(answer["incomplete"]) == [sha_of(b"def")]
         assert answer["quarantine"] is None and answer["mended"] == 0
         assert not any(found["set_aside"] for found in answer["damaged"])
-    assert "would mend 2" in run(three, "-n", "--repair", code=3).stderr
+    assert "would repair 2" in run(three, "-n", "--repair", code=3).stderr
     assert links_and_files(tmp_path) == before
 
 
@@ -630,7 +630,7 @@ def test_a_repair_is_one_transfer(three: Work, runs: Callable[[], list[str]]) ->
     chunk(three.content, b"def").unlink()
     told = run(three, "--repair").stderr
     assert len(runs()) == 1
-    assert "mended 2" in told.splitlines()[-1] and told.count("; mended from origin (") == 2
+    assert "repaired 2" in told.splitlines()[-1] and told.count("; repaired from origin (") == 2
     run(three, "--repair")
     assert not runs(), "nobody is asked where nothing is wrong"
 
@@ -639,7 +639,7 @@ def test_a_remote_may_be_named(three: Work, tmp_path: Path, store: Path) -> None
     store.rename(tmp_path / "second")
     flip(chunk(three.content, b"abc"))
     assert said(three, "--repair", str(tmp_path / "second"))["mended"] == 1
-    assert "REMOTE goes with" in run(three, str(tmp_path / "second"), code=2).stderr
+    assert "REMOTE requires" in run(three, str(tmp_path / "second"), code=2).stderr
     assert "neither a remote" in run(three, "--repair", "nowhere", code=2).stderr
 
 
@@ -651,7 +651,7 @@ def test_a_remote_whose_copy_is_damaged_too(three: Work, store: Path) -> None:
     answer = said(three, "--repair", code=3)
     assert (answer["mended"], answer["remaining"]) == (1, 1)
     assert answer["damaged"][0]["mended"] is None and answer["damaged"][0]["set_aside"]
-    assert "1 could not be mended" in run(three, "--repair", code=3).stderr
+    assert "1 could not be repaired" in run(three, "--repair", code=3).stderr
     assert [parts["0"] for parts in aside(three, b"abc")] == [b"`bc"]
     assert check(three.content) == {sha_of(b"def"), sha_of(b"")}
     answer = said(three, code=3)
@@ -882,7 +882,7 @@ def test_a_shared_store_that_may_not_be_written(sharers: list[Work], shared: Pat
     folder = chunk(shared, b"abc").parent
     told = locked(folder, 0o555, lambda: one.run(*UNPRIVILEGED, "gitlob-fsck", "--repair"))
     assert "the same file in the shared store cannot be set aside: Permission denied" in told.stderr
-    assert "mended from origin" in told.stderr
+    assert "repaired from origin" in told.stderr
     assert chunk(shared, b"abc").exists() and check(one.content) == {sha_of(b"abc")}
 
 
@@ -1257,7 +1257,7 @@ def test_only_what_is_moved_has_to_wait_for_a_purge(three: Work) -> None:
 
 def test_what_goes_together(three: Work) -> None:
     assert "--help lists" in run(three, "--jobs", "2", code=2).stderr
-    assert "REMOTE goes with" in run(three, "origin", code=2).stderr
+    assert "REMOTE requires" in run(three, "origin", code=2).stderr
     assert "argument --lock-wait: '-1' is not a number" in run(three, "--lock-wait", "-1", code=2).stderr
 
 

@@ -870,13 +870,13 @@ def test_json(repo: Work) -> None:
 def test_each_binary_is_told_with_its_reason(repo: Work, option: str) -> None:
     size = sum(map(len, files_of(b"old").values()))
     done = repo.run("gitlob-purge", option)
-    words = ("would go", "would purge") if option == "-n" else ("gone", "purged")
+    word = "would purge" if option == "-n" else "purged"
     reason = "needed by older states only, and stored at the remote"
-    assert f"{words[0]} {sha_of(b'old')} {size} a.bin: {reason}" in done.stdout.splitlines()
+    assert f"{word} {sha_of(b'old')} {size} a.bin: {reason}" in done.stdout.splitlines()
     assert len(done.stdout.splitlines()) == 3
     first, *rest = done.stderr.splitlines()
-    assert first.startswith(f"{words[1]} 1 ({size} B) of 3 (") and "; kept 2 (" in first
-    assert f"  {words[0]} 1 ({size} B): {reason}" in rest and len(rest) == 2
+    assert first.startswith(f"{word} 1 ({size} B) of 3 (") and "; kept 2 (" in first
+    assert f"  {word} 1 ({size} B): {reason}" in rest and len(rest) == 2
 
 
 def test_a_summary_alone_and_with_q_nothing(repo: Work) -> None:

@@ -374,7 +374,7 @@ def test_the_lists_are_told_with_their_age(on_a_path: tuple[Work, Path]) -> None
     at = other_list(work, store)
     then = time.time() - 50 * 3600
     os.utime(at, (then, then))
-    for args, forgets in ((("-n",), ("1 binary; ", "would be written now")), ((), ("1 binary; ", "was written now"))):
+    for args, forgets in ((("-n",), ("1 binary; ", "would be rewritten")), ((), ("1 binary; ", "was rewritten"))):
         said = work.run("gitlob-purge", "--remote-store", "--grace", "2d", *args).stderr.splitlines()
         assert [line for line in said if f"  {at.name} " in line and "its list is 2 days old" in line]
         assert [line for line in said if str(work.path) in line and all(word in line for word in forgets)]
@@ -389,7 +389,7 @@ def test_a_list_that_is_not_there_is_not_forgotten(on_a_path: tuple[Work, Path])
         (line,) = done.stderr.splitlines()
         assert "the list " in line and " -n shows the lists" in line
     assert everything(store) == before
-    assert "--forget-list goes with --remote-store" in work.run("gitlob-purge", "--forget-list", own, code=2).stderr
+    assert "--forget-list requires --remote-store" in work.run("gitlob-purge", "--forget-list", own, code=2).stderr
 
 
 def test_parts_that_a_lost_clone_sent_are_swept(place: Place, two: tuple[Work, Work]) -> None:

@@ -343,7 +343,7 @@ def test_what_older_commits_need_and_is_nowhere_is_missing(tmp_path: Path, store
     put(work.content, b"new")
     assert f"missing at origin ({store}): {sha_of(b'gone')} gone.bin" in work.sync("--push", code=3).stderr
     work.git("config", "git-lob.allow-incomplete-push", "true")
-    assert "1 neither here nor there" in work.sync("--push").stderr
+    assert "1 missing on both sides" in work.sync("--push").stderr
     assert check(store) == {sha_of(b"new")}
     assert not records(work), "a later push has to look at them again"
 

@@ -281,7 +281,7 @@ def test_its_hint_names_a_command_that_works(two: Work, tmp_path: Path, how: lis
     (tmp_path / "upstream").rename(tmp_path / "gone")
     two.git("config", "git-lob.autofetch", autofetch)
     done = subprocess.run(["git", *how], cwd=two.path, capture_output=True, text=True)
-    hint = done.stderr.rpartition("(")[2].partition(" brings it")[0]
+    hint = done.stderr.rpartition("(")[2].partition(" fetches it")[0]
     assert done.returncode == 0 and "2 files wait" in done.stderr and hint == "gitlob-sync --checkout upstream"
     (tmp_path / "gone").rename(tmp_path / "upstream")
     two.run(*hint.split())
@@ -322,7 +322,7 @@ def test_without_a_store_the_hint_says_what_to_configure(origin: Work, tmp_path:
     none.git("fetch", "-q", str(author.path), "bare")
     done = subprocess.run(["git", "checkout", "-q", "FETCH_HEAD"], cwd=none.path, capture_output=True, text=True)
     assert (
-        "no remote has a store (gitlob-sync --checkout, after gitlob-setup REMOTE LOCATION, brings it)" in done.stderr
+        "no remote has a store (gitlob-sync --checkout, after gitlob-setup REMOTE LOCATION, fetches it)" in done.stderr
     )
     put(store, b"only")
     none.run("gitlob-setup", "-q", "origin", str(store))

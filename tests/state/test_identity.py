@@ -277,7 +277,7 @@ def test_a_push_may_be_allowed_to_be_incomplete(team: Work, tmp_path: Path, stor
     assert pushed(team, "origin", "main")[0]
     team.git("config", "git-lob.allow-incomplete-push", "true")
     code, said = pushed(team, "origin", "main")
-    assert code == 0 and "1 neither here nor there" in said
+    assert code == 0 and "1 missing on both sides" in said
     team.git("config", "--unset", "git-lob.allow-incomplete-push")
     put(team.content, b"b")
     team.commit(c__bin=b"c")
