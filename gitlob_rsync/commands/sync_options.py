@@ -74,7 +74,9 @@ def make_parser() -> Parser:
     what.add_argument("--no-expand", action="store_true", help="after a pull, leave the working tree as it is")
     what.add_argument("--restore-missing", action="store_true", help="also fill in files that were deleted")
     what.add_argument("--recheck", action="store_true", help="in a push, ignore the record of what was pushed before")
-    what.add_argument("--refetch", action="store_true", help="in a pull, fetch damaged binaries again")
+    what.add_argument(
+        "--refetch", action="store_true", help="in a pull, check local binaries, and fetch damaged ones again"
+    )
     what.add_argument(
         "--pre-push", action="store_true", help="for git's hook: push what the refs on standard input need"
     )

@@ -179,7 +179,7 @@ class Connection:
             if found := self._read_identity():
                 self._accept(found)
                 return found
-        self._transport.publish({IDENTITY: identity.encode(identity.make())}, anew=False)
+        self._transport.publish({IDENTITY: identity.encode(identity.make())}, overwrite=False)
         found = self._read_identity()
         if found is None:
             raise UsageError(f"{self.remote}: a file that was just written is missing", "check the remote disk")

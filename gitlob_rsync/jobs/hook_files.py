@@ -1,4 +1,4 @@
-"""Hook files: the content of ours, where git looks for them, and whom the others belong to."""
+"""Hook files: the content of ours, where git looks for hooks, and how to tell which program wrote a hook."""
 
 import os
 import re

@@ -107,10 +107,10 @@ class Transport(Protocol):
         left out. Returns name -> size of those that arrived, and calls `arrived` with each name while the transfer goes
         on."""
 
-    def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
-        """Upload files from the store at `root`, except those that the remote has in the same size, unless `anew`. A file
-        gets its final name once it is whole. Creates the store's folder and its parents. Returns name -> size of those that
-        were sent."""
+    def send(self, names: Iterable[str], root: str, *, overwrite: bool = False) -> dict[str, int]:
+        """Upload files from the store at `root`, except those that the remote has in the same size, unless `overwrite`. A
+        file gets its final name once it is whole. Creates the store's folder and its parents. Returns name -> size of those
+        that were sent."""
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """The sizes of those of these files that the store has."""
@@ -138,9 +138,9 @@ class Transport(Protocol):
     def make_shared_root(self) -> None:
         """Create the store's root, or change it, so that every account of its group may write to it."""
 
-    def publish(self, files: Mapping[str, bytes], *, anew: bool = True) -> None:
-        """Write small files below ASIDE, one after the other in the order of their names; `anew`: even over one of the same
-        size."""
+    def publish(self, files: Mapping[str, bytes], *, overwrite: bool = True) -> None:
+        """Write small files below ASIDE, one after the other in the order of their names; `overwrite`: even over one of the
+        same size."""
 
     def listing_aside(self, folder: str) -> list[Item]:
         """The files of a folder below ASIDE, by their names in it; none if the folder does not exist."""

@@ -30,7 +30,7 @@ class Retrying:
     def close(self) -> None:
         self._transport.close()
 
-    def _again(self, operation: Callable[[], R], done: dict[str, int] | None = None) -> R:
+    def _retry(self, operation: Callable[[], R], done: dict[str, int] | None = None) -> R:
         """Run an operation, with retries; `done` collects the files transferred before a connection broke."""
         done = {} if done is None else done
         tries = 0
@@ -54,48 +54,48 @@ class Retrying:
     ) -> dict[str, int]:
         names, done = list(names), dict[str, int]()
         # files that have arrived are in `into`, so that a retry skips them
-        return done | self._again(lambda: self._transport.fetch(names, into, partial, arrived), done)
+        return done | self._retry(lambda: self._transport.fetch(names, into, partial, arrived), done)
 
-    def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
+    def send(self, names: Iterable[str], root: str, *, overwrite: bool = False) -> dict[str, int]:
         names, done = list(names), dict[str, int]()
-        return done | self._again(lambda: self._transport.send(names, root, anew=anew), done)
+        return done | self._retry(lambda: self._transport.send(names, root, overwrite=overwrite), done)
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         names = list(names)
-        return self._again(lambda: self._transport.sizes(names))
+        return self._retry(lambda: self._transport.sizes(names))
 
     def listing(self) -> list[Item]:
-        return self._again(self._transport.listing)
+        return self._retry(self._transport.listing)
 
     def listing_with_left_over(self) -> tuple[list[Item], list[Item]]:
-        return self._again(self._transport.listing_with_left_over)
+        return self._retry(self._transport.listing_with_left_over)
 
     def move_aside(self, names: Collection[str], folder: str) -> None:
-        self._again(lambda: self._transport.move_aside(names, folder))
+        self._retry(lambda: self._transport.move_aside(names, folder))
 
     def bring_back(self, names: Collection[str], folder: str) -> None:
-        self._again(lambda: self._transport.bring_back(names, folder))
+        self._retry(lambda: self._transport.bring_back(names, folder))
 
     def look(self, *files: str) -> Root:
-        return self._again(lambda: self._transport.look(*files))
+        return self._retry(lambda: self._transport.look(*files))
 
     def has_content(self) -> bool:
-        return self._again(self._transport.has_content)
+        return self._retry(self._transport.has_content)
 
     def make_shared_root(self) -> None:
-        self._again(self._transport.make_shared_root)
+        self._retry(self._transport.make_shared_root)
 
-    def publish(self, files: Mapping[str, bytes], *, anew: bool = True) -> None:
-        self._again(lambda: self._transport.publish(files, anew=anew))
+    def publish(self, files: Mapping[str, bytes], *, overwrite: bool = True) -> None:
+        self._retry(lambda: self._transport.publish(files, overwrite=overwrite))
 
     def listing_aside(self, folder: str) -> list[Item]:
-        return self._again(lambda: self._transport.listing_aside(folder))
+        return self._retry(lambda: self._transport.listing_aside(folder))
 
     def read_aside(self, folder: str, file: str = "**") -> dict[str, bytes]:
-        return self._again(lambda: self._transport.read_aside(folder, file))
+        return self._retry(lambda: self._transport.read_aside(folder, file))
 
     def delete(self, names: Collection[str], folder: str = "") -> None:
-        self._again(lambda: self._transport.delete(names, folder))
+        self._retry(lambda: self._transport.delete(names, folder))
 
     def empty(self, folder: str, names: Collection[str]) -> None:
-        self._again(lambda: self._transport.empty(folder, names))
+        self._retry(lambda: self._transport.empty(folder, names))

@@ -105,7 +105,7 @@ def test_send_what_is_there(remote: Transport, place: Place, here: Path) -> None
     assert remote.send(names(b"one"), str(here)).keys() == set(names(b"one")) - {str(theirs.relative_to(place.folder))}
     after = theirs.stat()
     assert (theirs.read_bytes(), after.st_ino, after.st_mtime_ns) == (b"ONE", before.st_ino, before.st_mtime_ns)
-    remote.send(names(b"one"), str(here), anew=True)
+    remote.send(names(b"one"), str(here), overwrite=True)
     assert check(place.folder) == {sha_of(b"one")}
 
 
@@ -236,7 +236,7 @@ def test_publish(remote: Transport, place: Place) -> None:
     remote.publish({"identity": b"first", "lists/a": b"aaa"})
     aside = place.folder / "gitlob"
     assert tree(aside) == {"identity": b"first", "lists/a": b"aaa"}
-    remote.publish({"identity": b"other"}, anew=False)
+    remote.publish({"identity": b"other"}, overwrite=False)
     assert (aside / "identity").read_bytes() == b"first"
     remote.publish({"identity": b"other", "lists/b": b""})
     assert tree(aside) == {"identity": b"other", "lists/a": b"aaa", "lists/b": b""}

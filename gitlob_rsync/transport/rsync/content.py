@@ -43,14 +43,14 @@ class Content(Session):
             self._meter.warn(f"{self.location}: {quote(self.location, ended.stderr)}")
         return ended.sizes()
 
-    def send(self, names: Iterable[str], root: str, *, anew: bool = False) -> dict[str, int]:
+    def send(self, names: Iterable[str], root: str, *, overwrite: bool = False) -> dict[str, int]:
         """Upload files. Raises GitlobError if the store is on a local path and a link would lead out of it."""
         names = list(names)
         self._check_folders(names)
 
         def args() -> list[str]:
             return flags.send_args(
-                self._version, self._lacking, self._options.client, self._options.fsync, self._mode, anew
+                self._version, self._lacking, self._options.client, self._options.fsync, self._mode, overwrite
             )
 
         while True:

@@ -111,11 +111,11 @@ def fetch_args(version: tuple[int, ...], lacking: Iterable[str], partial: str) -
 
 def send_args(
     version: tuple[int, ...], lacking: Iterable[str], client: str, fsync: bool, root: int | None = None,
-    anew: bool = False,
+    overwrite: bool = False,
 ) -> list[str]:  # fmt: skip
     durable = ["--fsync"] if fsync else []
     # nothing in a store is larger than a chunk
-    which = ["--ignore-times"] if anew else [f"--max-size={CHUNK}", "--size-only"]
+    which = ["--ignore-times"] if overwrite else [f"--max-size={CHUNK}", "--size-only"]
     return [*_FILES, *permissions(root), _RESUMES, *which, "--info=progress2", f"--partial-dir={_PARTIAL}{client}",
             *_known(version, lacking, "--mkpath", *durable)]  # fmt: skip
 

@@ -65,16 +65,16 @@ class RsyncTransport(Content):
         if ended.code:
             raise self._failure(ended)
 
-    def publish(self, files: Mapping[str, bytes], *, anew: bool = True) -> None:
-        """Write small files below ASIDE, one after the other in the order of their names; `anew`: even over one of the same
-        size."""
+    def publish(self, files: Mapping[str, bytes], *, overwrite: bool = True) -> None:
+        """Write small files below ASIDE, one after the other in the order of their names; `overwrite`: even over one of the
+        same size."""
         top = tempfile.mkdtemp(dir=self._scratch)
         with writing(self._scratch):
             for file, content in files.items():
                 at = Path(top, ASIDE, file)
                 at.parent.mkdir(parents=True, exist_ok=True)
                 at.write_bytes(content)
-        self.send(sorted(f"{ASIDE}/{file}" for file in files), top, anew=anew)
+        self.send(sorted(f"{ASIDE}/{file}" for file in files), top, overwrite=overwrite)
 
     def listing_aside(self, folder: str) -> list[Item]:
         """The files of a folder below ASIDE, by their names in it; none if the folder does not exist."""
