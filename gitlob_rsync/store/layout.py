@@ -22,11 +22,13 @@ NAME = re.compile(r"([0-9a-f]{3})/([0-9a-f]{3})/((?:\1\2)[0-9a-f]{34})" + _PART)
 FILE_NAME = re.compile(r"([0-9a-f]{40})" + _PART)
 """The same without its folders: group 1 is the sha, group 2 the part."""
 META = "meta"
-_DIGITS = "[0-9a-f]" * 3
-GLOBS = (f"{_DIGITS}/", f"{_DIGITS}/{_DIGITS}/", f"{_DIGITS}/{_DIGITS}/[0-9a-f]*_meta",
-         f"{_DIGITS}/{_DIGITS}/[0-9a-f]*_[0-9]*")  # fmt: skip
-"""What NAME matches, and little else, as patterns of a shell, relative to the root: of folders (with a slash at the end)
-and of files."""
+LEVEL_GLOB = "[0-9a-f]" * 3
+"""A folder of either level, as a shell pattern."""
+GLOBS = (f"{LEVEL_GLOB}/", f"{LEVEL_GLOB}/{LEVEL_GLOB}/", f"{LEVEL_GLOB}/{LEVEL_GLOB}/[0-9a-f]*_meta",
+         f"{LEVEL_GLOB}/{LEVEL_GLOB}/[0-9a-f]*_[0-9]*")  # fmt: skip
+"""All folders (with a slash at the end) and files of a store, and little else, as shell patterns relative to the root."""
+IN_TEXT = r"\b[0-9a-f]{3}/[0-9a-f]{3}(?:/[0-9a-f]{40}_(?:meta|\d+))?"
+"""The end of a path of a folder or a file of a store, as part of a regular expression."""
 EMPTY = Sha("da39a3ee5e6b4b0d3255bfef95601890afd80709")
 """The binary of 0 bytes, which has no chunk."""
 

@@ -8,7 +8,7 @@ from gitlob_rsync import process
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.location import Kind, Location
 from gitlob_rsync.store.aside import ASIDE
-from gitlob_rsync.store.layout import CHUNK
+from gitlob_rsync.store.layout import CHUNK, GLOBS, LEVEL_GLOB
 from gitlob_rsync.transport.base import is_shared
 from gitlob_rsync.transport.rsync.reports import FORMAT
 from gitlob_rsync.transport.rsync.ssh import CONNECT_SECONDS
@@ -125,11 +125,10 @@ def look_args(version: tuple[int, ...], lacking: Iterable[str]) -> list[str]:
 
 
 def list_args(left_over: bool = False) -> list[str]:
-    hex3 = "[0-9a-f]" * 3
-    kept = [f"/{hex3}/", f"/{hex3}/{hex3}/", f"/{hex3}/{hex3}/[0-9a-f]*_meta", f"/{hex3}/{hex3}/[0-9a-f]*_[0-9]*"]
+    kept = [f"/{glob}" for glob in GLOBS]
     if left_over:
         kept += [f"/{ASIDE}/", f"/{ASIDE}/*/"]
-        for folder in (f"{hex3}/{hex3}", f"{ASIDE}/*"):
+        for folder in (f"{LEVEL_GLOB}/{LEVEL_GLOB}", f"{ASIDE}/*"):
             kept += [f"/{folder}/.[0-9a-f]*.??????", f"/{folder}/{_PARTIAL}*/", f"/{folder}/{_PARTIAL}*/[0-9a-f]*"]
     return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
 
@@ -174,8 +173,7 @@ def root_args(files: Iterable[str]) -> list[str]:
 
 def content_args() -> list[str]:
     """List what only a store has at its root."""
-    hex3 = "[0-9a-f]" * 3
-    kept = (f"/{hex3}/", f"/{ASIDE}/", f"/{ASIDE}/*/")
+    kept = (f"/{LEVEL_GLOB}/", f"/{ASIDE}/", f"/{ASIDE}/*/")
     return ["--dry-run", "--recursive", "--no-h", FORMAT, *(f"--include={kind}" for kind in kept), "--exclude=*"]
 
 

@@ -13,12 +13,13 @@ from typing import IO, Any
 
 from gitlob_rsync import process
 from gitlob_rsync.progress import Meter
+from gitlob_rsync.store.layout import IN_TEXT
 from gitlob_rsync.transport.base import Item
 from gitlob_rsync.transport.rsync.reports import Heard, Patience, listen
 
 _NO_FOLDER = re.compile(
-    rb'(change_dir|link_stat) "[^"]*\b[0-9a-f]{3}/[0-9a-f]{3}(/[0-9a-f]{40}_(meta|\d+))?"( \(in .*\))? failed: '
-    rb"(No such file or directory \(2\)|Not a directory \(20\))"
+    rf'(change_dir|link_stat) "[^"]*{IN_TEXT}"( \(in .*\))? failed: '.encode()
+    + rb"(No such file or directory \(2\)|Not a directory \(20\))"
 )
 """A folder of a store does not exist, or is something else."""
 
