@@ -1,4 +1,4 @@
-"""AGE, as people type it: 12h, 30d, 2w, 6mo, 1y, a bare number of days, or `all`."""
+"""An AGE, as people type it: 12h, 30d, 2w, 6mo, 1y, a bare number of days, or `all`."""
 
 import math
 import re
@@ -18,12 +18,12 @@ _SECONDS = {"h": 3600, "d": DAY, None: DAY, "w": 7 * DAY, "mo": 30 * DAY, "y": 3
 
 
 def is_age(text: str) -> bool:
-    """Whether `text` has the form of an AGE: what decides if a word behind --window is one."""
+    """Whether `text` has the form of an AGE: that decides whether the word after --window is one."""
     return _FORM.match(text) is not None
 
 
 def parse(text: str) -> float:
-    """Seconds, or ALL. A month counts 30 days, a year 365. Raises ValueError where it is no AGE."""
+    """Seconds, or ALL. A month counts 30 days, a year 365. Raises ValueError for anything else."""
     found = _FORM.match(text)
     if not found:
         raise ValueError(FORMS)
@@ -33,6 +33,6 @@ def parse(text: str) -> float:
 
 
 def text(seconds: float) -> str:
-    """How old something is, for people: in hours, or in days from two on."""
+    """How old something is, for people: in hours, or from two days on in days."""
     number, unit = (int(seconds // DAY), "day") if seconds >= 2 * DAY else (int(seconds // 3600), "hour")
     return counted(number, unit)

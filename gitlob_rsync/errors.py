@@ -1,16 +1,16 @@
-"""What can go wrong, and the exit code that says so.
+"""What can go wrong, and the exit codes for it.
 
     GitlobError               1  failed
       UsageError              2  wrong usage or configuration; nothing was done
-      ToolError               1  git or rsync failed in a way that is not the user's doing
-        ToolKilled          1  a signal ended it, whatever it was asked
+      ToolError               1  git or rsync failed, and not by a fault of the user
+        ToolKilled          1  a signal ended it
       RemoteError             4  the remote cannot be reached or broke off
-      lock.Busy               5  another run holds the lock
+      locks.Busy              5  another run holds the lock
     KeyboardInterrupt       130  Ctrl-C
       Interrupted       128 + n  another signal asked us to stop
 
-Each class owns its exit code (the table of spec/commands.md, repeated in every manual page). Code 3, "finished, but
-binaries are missing or damaged", is not an error: it is read off a report. Code 70 is whatever is not in this tree.
+Each class owns its exit code (every manual page has the table). Code 3, "finished, but
+binaries are missing or damaged", is not an error: it comes from a report. Code 70 is for anything else.
 """
 
 import errno
@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
 
 
 class GitlobError(Exception):
-    """An expected failure: one line that names the thing and the place, and in `hint` the way out."""
+    """An expected failure: one line that names the thing and the place, and in `hint` what to do about it."""
 
     exit_code: int = ExitCode.FAILED
 
@@ -44,13 +44,13 @@ class GitlobError(Exception):
         self.hint = hint
 
     def line(self) -> str:
-        """The message and its way out, as one printable line: what a tool quoted is folded into it."""
+        """The message and its hint, as one printable line, whatever a tool quoted."""
         text = f"{self} ({self.hint})" if self.hint else str(self)
         return printable(" ".join(text.split()))
 
 
 def line_of(error: GitlobError | OSError) -> str:
-    """The same for what the system refused."""
+    """The same, also for an error of the system."""
     if isinstance(error, GitlobError):
         return error.line()
     where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
@@ -64,8 +64,8 @@ def way_out(error: OSError) -> str:
 
 @contextmanager
 def writing(path: str) -> Iterator[None]:
-    """Have an error that says that a disk is full say which: that of a write names no file, that of a file in an open
-    folder not where it is."""
+    """Have an error about a full disk name the place: after a write it names no file, and for a file in an open folder it
+    does not say where that is."""
     try:
         yield
     except OSError as error:
@@ -75,7 +75,7 @@ def writing(path: str) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal would act on: it may hold a path, or a far machine's words."""
+    """Text without control characters: it may hold a path, or the words of another machine."""
     return "".join(c if c.isprintable() or c == "\t" else "?" for c in text)
 
 
@@ -88,7 +88,7 @@ class ToolError(GitlobError):
 
 
 class ToolKilled(ToolError):
-    """Nothing is wrong with what it was asked."""
+    """A signal ended the tool: its arguments need not be wrong."""
 
 
 class RemoteError(GitlobError):
@@ -96,8 +96,8 @@ class RemoteError(GitlobError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised from a signal handler, so that every `with` and `finally` on the way out does its work. Like Ctrl-C, it is none
-    of the errors that one may live with."""
+    """Raised from a signal handler, so that every `with` and `finally` on the way out does its work. Like Ctrl-C, it is not
+    an Exception, which may be caught and survived."""
 
     LINE = "interrupted (run it again: it goes on where it stopped)"
 
@@ -107,5 +107,5 @@ class Interrupted(KeyboardInterrupt):
 
 
 def signal_of(error: KeyboardInterrupt) -> int:
-    """The number of the signal that asked us to stop."""
+    """The number of the signal that interrupted us."""
     return error.number if isinstance(error, Interrupted) else signal.SIGINT

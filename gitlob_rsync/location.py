@@ -15,17 +15,17 @@ from gitlob_rsync.errors import UsageError
 FORMS = "PATH, HOST:PATH, ssh://HOST:PORT/PATH, rsync://HOST:PORT/MODULE/PATH or HOST::MODULE/PATH"
 
 IDENTITY = re.compile(r"[0-9a-f]{32}")
-"""What tells one store from others, as `gitlob-setup --check` shows it."""
+"""What distinguishes one store from others, as `gitlob-setup --check` shows it."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHELL = r"'\"`;&<>|(){}"
-"""What ssh refuses in names since 9.6: its own configuration may hand them to a shell (CVE-2023-51385)."""
+"""What ssh has refused in names since 9.6: its configuration may pass them to a shell (CVE-2023-51385)."""
 _HOST = (
     rf"(?P<user>(?!-)(?:[^@:/\s{_SHELL}]*[^@:/\s{_SHELL}\\]@)+)?"
     rf"(?P<host>\[[0-9a-fA-F:.]+(?:%[0-9A-Za-z._-]+)?\]|(?!-)[^@:/\s\[\]{_SHELL}$\\]+)"
 )
 _HOME = re.compile(r"~[^/]+(?=/|\Z)")
-"""Somebody's home, before the rest of a path."""
+"""A home directory at the start of a path."""
 _NAME_OF_A_HOST = re.compile(r"(?:[\w.-]+@)*\w[\w.-]*")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -49,13 +49,13 @@ class Location:
     port: int | None = None
 
     def __str__(self) -> str:
-        """In the form that people read, and that names the same place from every folder."""
+        """For people, and so that it names the same place from every folder."""
         if self.kind is Kind.PATH:
             return self.path
         if self.kind is Kind.DAEMON:
             return self.rsync_argument().rstrip("/")
         if self.port is not None or _DRIVE.match(f"{self.host}:{self.path}"):
-            # a ~ that begins the path of a URL is a home, and one behind a second slash is a folder of that name
+            # a ~ at the start of a URL's path is a home; after a second slash it is a folder of that name
             if self.path.startswith("/"):
                 path = f"/{self.path}" if self.path.startswith("/~") else self.path
             else:
@@ -66,7 +66,7 @@ class Location:
 
     @property
     def account(self) -> str:
-        """Who reads and writes there, for a message."""
+        """Who reads and writes there, in words."""
         user, at, host = self.host.rpartition("@")
         if self.kind is Kind.PATH:
             return f"the user with the number {os.geteuid()}"
@@ -80,23 +80,23 @@ class Location:
         if self.kind is Kind.SSH:
             return f"{self.host}:{root}"
         port = f":{self.port}" if self.port is not None else ""
-        # the far rsync must not take a folder called -x for an option
+        # the remote's rsync must not take a folder called -x for an option
         return f"rsync://{self.host}{port}/{root.replace('/-', '/./-', 1)}"
 
 
 def looks_like_location(text: str) -> bool:
-    """Whether `text` can only be meant as a location: no remote and no ref has such a name."""
+    """Whether `text` can only be a location: neither a remote nor a ref can have such a name."""
     return ":" in text or text.startswith(("/", "./", "../", "~")) or text in (".", "..")
 
 
 def is_relative(text: str) -> bool:
-    """Whether `text` can only be meant as a path that counts from some folder."""
+    """Whether `text` can only be a relative path."""
     head = text.removeprefix("file://").partition("/")[0]
     return bool(head) and ":" not in head and not head.startswith("~")
 
 
 def parse(text: str, base: str | None = None) -> Location:
-    """Read a location; a relative path is taken from `base` (by default the current folder). Raises UsageError."""
+    """Read a location; a relative path is relative to `base` (by default the current folder). Raises UsageError."""
 
     def refuse(why: str) -> UsageError:
         return UsageError(f"location {text!r}: {why}", f"a location is {FORMS}")
@@ -137,14 +137,14 @@ def parse(text: str, base: str | None = None) -> Location:
             f"location {text!r}: there is no user {path[1:].partition('/')[0]!r} here",
             f"./{path} is a folder of that name",
         )
-    # two slashes before all others are one here, too
+    # POSIX lets two slashes at the start mean something of their own
     path = re.sub("^//+", "/", os.path.normpath(os.path.join(base or os.getcwd(), path)))
     return Location(Kind.PATH, path)
 
 
 def ask_about(text: str, base: str | None = None) -> None:
-    """Raise UsageError for a word alone that can be a host's name and names no folder (from `base`, by default the current
-    one): it may be meant for a host, and nobody wants a folder of that name then."""
+    """Raise UsageError for a single word that can be the name of a host, and is not a folder (relative to `base`, by
+    default the current one): the user may mean the host, and would not want a folder of that name."""
     if os.path.isdir(os.path.join(base or os.getcwd(), text)):
         return
     word, _, rest = text.partition("/")
@@ -193,8 +193,8 @@ def _parse_remote(text: str, refuse: Callable[[str], UsageError]) -> Location:
 
 
 def _tidy(path: str) -> str:
-    """A path elsewhere, written so that one place has one name, and that neither the far rsync takes it for an option
-    nor ours for a module."""
+    """A path on another machine, so written that one place has one name, and that it is not taken for an option by the
+    remote's rsync, or for a module by ours."""
     path = re.sub(r"/(\.?/)*(\.\Z)?", "/", path)
     path = path.rstrip("/") or path
     return f"./{path}" if path.startswith(("-", ":")) else path
@@ -202,8 +202,8 @@ def _tidy(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A store elsewhere. `name` is that of the git remote it belongs to, None for a location given by hand; `identity` what
-    the configuration says of which store it is."""
+    """A remote store. `name` is that of its git remote, None for a location given by hand; `identity` is that of the store
+    according to the configuration."""
 
     name: str | None
     location: Location

@@ -1,7 +1,7 @@
-"""The placeholder that git keeps in a binary's stead: the only file that knows its text.
+"""The placeholder that git keeps instead of a binary: the only file that knows its text.
 
 It is `git-lob: ` and the 40 hexadecimal digits of the SHA-1 of the content: 49 bytes, no newline. Anything longer or
-shorter is content like any other (spec/store-format.md), though hardly meant where nothing but space was put around one.
+shorter is content like any other (docs/format.md), though hardly intended where it is a placeholder with space around it.
 """
 
 import re
@@ -16,22 +16,22 @@ SIZE = len(PREFIX) + 40
 _SHA = re.compile(rb"[0-9a-fA-F]{40}\Z")
 _BOM = b"\xef\xbb\xbf"
 READ_BY_NAME = (".gitattributes", ".gitignore", ".gitmodules", ".mailmap", ".gitlobconfig", ".lfsconfig")
-"""Files that git, this program and git-lfs read as they are committed, in any folder: no binaries."""
+"""Files that git, this program and git-lfs read as they are committed, in any folder: they cannot be placeholders."""
 _READ_BY_NAME = frozenset(name.encode() for name in READ_BY_NAME)
 
 
 def is_sha(text: str) -> bool:
-    """Whether a text that others may have written is a Sha."""
+    """Whether a text, which others may have written, is a Sha."""
     return re.fullmatch("[0-9a-f]{40}", text) is not None
 
 
 def encode(sha: Sha) -> bytes:
-    """The 49 bytes that stand for the binary `sha`."""
+    """The placeholder of the binary `sha`."""
     return PREFIX + sha.encode()
 
 
 def decode(content: bytes) -> Sha | None:
-    """The binary that `content` stands for, or None where it is not exactly a placeholder. Upper-case digits count."""
+    """The binary of a placeholder; None for any other content. Upper-case digits are accepted."""
     if len(content) != SIZE or not content.startswith(PREFIX):
         return None
     digits = content[len(PREFIX) :]
@@ -39,12 +39,11 @@ def decode(content: bytes) -> Sha | None:
 
 
 def is_touched_up(content: bytes) -> bool:
-    """Whether it is a placeholder but for space around it, or a byte order mark: what editors add to a file that waits for
-    its content."""
+    """Whether it is a placeholder except for space around it, or a byte order mark: what editors add to a file."""
     return len(content) != SIZE and decode(content.removeprefix(_BOM).strip()) is not None
 
 
 def has_none(path: bytes) -> bool:
-    """Whether a file is none that a placeholder can stand for, whatever .gitattributes says: git, git-lfs or we read it by
-    its name, in any folder. (Where upper and lower case are one, git finds it in either.)"""
+    """Whether a file cannot be a placeholder, whatever .gitattributes says: git, git-lfs or we read it by its name, in any
+    folder. (On a file system that ignores case, git finds it in either.)"""
     return path.rpartition(b"/")[2].lower() in _READ_BY_NAME

@@ -1,7 +1,7 @@
 """Running other programs: one at a time, joined by kernel pipes, or asked questions one after the other.
 
-Every exit code of every process is looked at: a scan whose first process died still prints plausible results.
-rsync alone is run elsewhere (rsync.py).
+Every exit code of every process is checked: a scan whose first process died still prints plausible results. Only rsync
+is run elsewhere (transport/rsync/run.py).
 """
 
 import os
@@ -32,11 +32,11 @@ _SCRUBBED = (
 
 
 _UNTRACED = {"GIT_TRACE": "0", "GIT_TRACE2": "0", "GIT_TRACE2_EVENT": "0", "GIT_TRACE2_PERF": "0"}
-"""A trace on stderr would be taken for what git has to say."""
+"""A trace on stderr would be taken for git's message."""
 
 
 def folders_of_tools() -> list[str]:
-    """The folders on PATH, but for those that are named relative to the current one."""
+    """The folders on PATH, without those that are relative to the current one."""
     return [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)]
 
 
@@ -50,8 +50,8 @@ def tool(name: str) -> str:
 
 
 def own_folder() -> str | None:
-    """The folder of our programs, as this one was called, or else where a link to it leads; None where that is not known."""
-    with suppress(OSError):  # called by a relative name, from a folder that is no more
+    """The folder of our programs, by the path of this one, or else of what that links to; None where it is not known."""
+    with suppress(OSError):  # called by a relative path, from a folder that was deleted
         called = os.path.abspath(sys.argv[0])
         for at in (called, os.path.realpath(called)):
             folder = os.path.dirname(at)
@@ -80,7 +80,7 @@ def clean_env(**own: str) -> dict[str, str]:
 
 
 def asking_env() -> dict[str, str]:
-    """What lets ssh ask by SSH_ASKPASS: it has no terminal where rsync starts it, and looks for none."""
+    """What makes ssh ask by SSH_ASKPASS: rsync starts it without a terminal."""
     own = os.environ.get("SSH_ASKPASS_REQUIRE")
     return {"SSH_ASKPASS_REQUIRE": own if own in ("prefer", "force") else "force"}
 
@@ -106,8 +106,8 @@ def run(
     unheard: bytes = b"",
 ) -> bytes:
     """Run to the end and return what it wrote to stdout, `merged` with stderr. Raises ToolError for an exit code that is
-    not in `ok`, where it took longer than `seconds`, and where it said `unheard` on stderr: some programs leave out what
-    they cannot read, warn, and end with 0."""
+    not in `ok`, where it took longer than `seconds`, and where stderr has `unheard` in it: some programs leave out what
+    they cannot read, warn, and exit with 0."""
     errors = subprocess.STDOUT if merged else subprocess.PIPE
     try:
         done = subprocess.run(
@@ -123,7 +123,7 @@ def run(
 
 @contextmanager
 def scratch() -> Iterator[IO[bytes]]:
-    """A temporary file, to be written, and read from its start."""
+    """A temporary file, to write, rewind and read."""
     with writing(tempfile.gettempdir()), tempfile.TemporaryFile() as file:
         yield file
 

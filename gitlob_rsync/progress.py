@@ -1,6 +1,6 @@
-"""What a person sees while work goes on. Jobs report to a Meter; which kind it is, the command decides.
+"""What a person sees while work goes on. Jobs report to a Meter, whose kind the command chooses.
 
-Whatever a message quotes, a terminal gets printable text.
+A terminal gets printable text only, whatever a message quotes.
 """
 
 import math
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Meter:
-    """Shows warnings, and nothing of the progress. Everything goes to stderr.
+    """Shows warnings, but no progress. Everything goes to stderr.
 
     A step of work is begun with `begin`, moved on with `reached` (bytes so far in it), and ended with `end`.
     """
@@ -27,21 +27,21 @@ class Meter:
         self._verbose = verbose
 
     def begin(self, what: str, total: int | None = None) -> None:
-        """A step: `what` in a few words, and its bytes where they are known."""
+        """Begin a step: `what` in a few words, and its bytes where they are known."""
 
     def reached(self, done: int) -> None:
-        """`done` bytes of the step are through."""
+        """`done` bytes of the step are done."""
 
     def end(self) -> None:
         """The step is over."""
 
     def _print(self, text: str) -> None:
-        # a reader of stderr that went away is no reason to stop working
+        # that nobody reads stderr any more is no reason to stop
         with suppress(BrokenPipeError):
             print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
-        """Something is wrong, and work goes on: shown even with -q."""
+        """Something is wrong, but work goes on: shown even with -q."""
         self._print(printable(f"{self._program}: {' '.join(text.split())}"))
 
     def say(self, text: str) -> None:
@@ -50,7 +50,7 @@ class Meter:
             self._print(printable(text))
 
     def note(self, text: str) -> None:
-        """Good to know, and nothing wrong: not shown with -q."""
+        """Good to know, but nothing is wrong: not shown with -q."""
         if not self._quiet:
             self.warn(text)
 
@@ -61,20 +61,20 @@ class Meter:
 
 
 class Silent(Meter):
-    """Not even warnings: who has it tells in the end what came of it."""
+    """Shows not even warnings: its user reports the outcome at the end."""
 
     def _print(self, text: str) -> None:
         pass
 
 
 class Line(Meter):
-    """A line of plain text now and then, for logs."""
+    """Prints a line of plain text now and then, for logs."""
 
     SECONDS = 10.0
     _what = ""
     _total: int | None = None
     _last = math.inf
-    """Before a step begins: what moves then, like a list of ours, is not told of."""
+    """Before a step begins: what is transferred then, like our own lists, is not shown."""
 
     def begin(self, what: str, total: int | None = None) -> None:
         self._what, self._total, self._last = what, total, time.monotonic()
@@ -89,8 +89,8 @@ class Line(Meter):
 
 
 class Bar(Meter):
-    """A bar on a terminal: bytes, rate, time left. It is drawn when work is reported, not by a thread: rsync is started by
-    a fork."""
+    """Draws a bar on a terminal: bytes, rate, time left. It is drawn when progress is reported, not by a thread: rsync is
+    started by a fork."""
 
     SECONDS = 0.1
     _progress: "Progress | None" = None
@@ -138,7 +138,8 @@ class Bar(Meter):
 
 
 def make_meter(program: str, kind: str, *, quiet: bool, verbose: int) -> Meter:
-    """The meter for --progress `kind`: auto, bar, plain or none. `auto` draws on a terminal that can, else is silent."""
+    """The meter for --progress `kind`: auto, bar, plain or none. `auto` draws a bar on a terminal that is capable of it,
+    and nothing elsewhere."""
     import os
 
     if kind == "auto":
@@ -149,7 +150,7 @@ def make_meter(program: str, kind: str, *, quiet: bool, verbose: int) -> Meter:
 
 
 def size_text(size: int | None) -> str:
-    """A number of bytes for people, in the units of 1024 that rsync counts in."""
+    """A number of bytes for people, in units of 1024, as rsync counts."""
     if size is None:
         return "?"
     value, unit = float(size), "B"
