@@ -22,16 +22,16 @@ _DIFFERENCE = re.compile(rb":[0-7]{6} ([0-7]{6}) [0-9a-f]+ ([0-9a-f]{40}|[0-9a-f
 _HEADING = re.compile(rb"(?:(?:[0-9a-f]{40}|[0-9a-f]{64})(?: [0-9a-f]{40,64})?(?:\n(?!\Z)|\Z))+\Z")
 
 Difference = tuple[bytes, bytes, str, bytes]
-"""(heading, mode, blob, path) of the new side. The heading is what stands between this difference and the one before: a
-commit, or lines that name pairs of trees, those without any difference among them; nothing where there is none."""
+"""(heading, mode, blob, path) of the new side. The heading is what is between this difference and the one before: a commit,
+or lines that name pairs of trees, also those without any difference; or empty."""
 
 
 def differences(output: IO[bytes]) -> Iterator[Difference]:
     """What `git diff-tree --stdin -r -z --raw --no-renames` prints: `:MODE MODE OLD NEW STATUS NUL PATH NUL`, with a line
     for each pair of trees that was asked for, or `COMMIT NUL`, before its first difference.
 
-    What was cut off before its end is left out: git failed then, and its exit code says so. Raises ToolError for anything
-    else that is no difference."""
+    What is cut off at the end is left out: git failed then, and its exit code says so. Raises ToolError for anything else
+    that is not a difference."""
     heading = b""
     fields = zsplit(output)
     for raw in fields:
@@ -39,7 +39,7 @@ def differences(output: IO[bytes]) -> Iterator[Difference]:
             lines, _, entry = raw.rpartition(b"\n")
             heading = lines if entry.startswith(b":") else raw
             if not _HEADING.match(heading):
-                raise ToolError(f"git diff-tree said {raw!r}, which is no difference")
+                raise ToolError(f"git diff-tree said {raw!r}, which is not a difference")
             if heading is raw:
                 continue
             raw = entry
@@ -48,6 +48,6 @@ def differences(output: IO[bytes]) -> Iterator[Difference]:
             return
         found = _DIFFERENCE.match(raw)
         if not found:
-            raise ToolError(f"git diff-tree said {raw!r}, which is no difference")
+            raise ToolError(f"git diff-tree said {raw!r}, which is not a difference")
         yield heading, found[1], found[2].decode(), path
         heading = b""

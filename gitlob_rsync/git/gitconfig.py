@@ -9,7 +9,7 @@ from gitlob_rsync.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One setting; `origin` says where it stands."""
+    """One setting; `origin` is the file it comes from."""
 
     key: str
     text: str
@@ -20,8 +20,8 @@ class Value:
 
 
 def parse(listing: bytes, origin: str | None) -> Iterator[Value]:
-    """Of `git config -z --list [--show-origin]`: ORIGIN NUL KEY LF VALUE NUL; a key alone means true. `origin`: where all of
-    it stands, for a listing that does not say so."""
+    """Of `git config -z --list [--show-origin]`: ORIGIN NUL KEY LF VALUE NUL; a key alone means true. `origin`: the file
+    that all of it comes from, for a listing that does not say so."""
     fields = iter(os.fsdecode(listing).split("\0")[:-1])
     for part in fields:
         where = origin or part.removeprefix("file:")

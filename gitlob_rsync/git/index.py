@@ -1,4 +1,4 @@
-"""The index of a worktree: what it names, and whether it is sound."""
+"""The index of a worktree: its entries, and whether it is intact."""
 
 import hashlib
 import os
@@ -39,12 +39,12 @@ def index_entries(repo: Repo, pathspecs: Collection[str] = ()) -> Iterator[Index
 
 
 def parse_entries(output: IO[bytes]) -> Iterator[IndexEntry]:
-    """Read the regular files off what git lists. What was cut off before its end is left out: git failed then, and its
-    exit code says so."""
+    """The regular files in what git lists. What is cut off at the end is left out: git failed then, and its exit code says
+    so. Raises ToolError for anything that is not an entry."""
     for field in zsplit(output):
         found = _LISTED.match(field)
         if not found:
-            raise ToolError(f"git ls-files said {field!r}, which is no entry of an index")
+            raise ToolError(f"git ls-files said {field!r}, which is not an entry of an index")
         if found[2] in REGULAR:
             yield IndexEntry(
                 found[5], int(found[2], 8), found[3].decode(), int(found[4]), found[1] in b"Ss", found[1].islower()
@@ -52,7 +52,7 @@ def parse_entries(output: IO[bytes]) -> Iterator[IndexEntry]:
 
 
 def check_index(repo: Repo) -> None:
-    """Raises ToolError where an index is not what git wrote: git itself does not look at the checksum, and reads on."""
+    """Raises ToolError where an index is not what git wrote: git itself ignores the checksum."""
     paths = [repo.index]
     with suppress(FileNotFoundError):  # no worktree yet
         paths += [entry.path for entry in os.scandir(repo.git_dir) if entry.name.startswith("sharedindex.")]
@@ -66,4 +66,4 @@ def check_index(repo: Repo) -> None:
         body, end = content[:-size], content[-size:]
         sound = hashlib.new(repo.object_format, body, usedforsecurity=False).digest() == end
         if len(content) <= size or not (sound or not any(end)):  # zeros: index.skipHash
-            raise ToolError(f"the index {path} is damaged", "git fsck says more; git reset makes it anew")
+            raise ToolError(f"the index {path} is damaged", "git fsck says more; git reset writes a new one")

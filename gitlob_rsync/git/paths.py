@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from gitlob_rsync.errors import ToolError, UsageError
 
 _UNSAFE = re.compile(rb"(?:|\.|\.\.|(?:\.git|git~1)[ .]*(?:[:\\].*)?)\Z", re.IGNORECASE | re.DOTALL)
-"""NTFS drops dots and spaces at the end, and knows .git by a short name as well."""
+"""NTFS drops dots and spaces at the end, and .git has a short name there, too."""
 
 _IGNORED = re.compile(b"\xe2\x80[\x8c-\x8f\xaa-\xae]|\xe2\x81[\xaa-\xaf]|\xef\xbb\xbf")
-"""Characters that HFS+ passes over, in UTF-8."""
+"""Characters that HFS+ ignores, in UTF-8."""
 
 
 def quote(path: bytes) -> str:
-    """A path as git prints it: as it is where that is one plain line, else in double quotes with C's escapes."""
+    """A path as git prints it: as it is if that is one plain line, else in double quotes with C's escapes."""
     try:
         text = path.decode()
     except UnicodeDecodeError:
@@ -28,15 +28,15 @@ def quote(path: bytes) -> str:
 
 
 def is_unsafe(path: bytes) -> bool:
-    """Whether git refuses a path because it leads into a .git or out of the tree: in its own spelling, or in one that the
-    file systems of other machines take for it (read-cache.c, verify_path, with all its protections on)."""
+    """Whether git refuses a path because it leads into a .git or out of the tree: as it is spelled, or as the file
+    systems of other machines understand it (read-cache.c, verify_path, with all its protections on)."""
     return any(_UNSAFE.match(_IGNORED.sub(b"", part)) for part in path.split(b"/"))
 
 
 def to_pathspecs(include: Iterable[str], exclude: Iterable[str], *, top: bool = False) -> list[str]:
-    """git's pathspecs for "these, without those", empty for "everything". `top`: counted from the top, as in a file.
+    """git's pathspecs for "these, without those", empty for "everything". `top`: they are relative to the top.
 
-    Raises UsageError for one that already excludes.
+    Raises UsageError for one that excludes by itself.
     """
 
     def with_magic(spec: str, *words: str) -> str:

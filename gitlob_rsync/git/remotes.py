@@ -1,6 +1,6 @@
-"""git's own remotes, as its configuration has them: which of them a URL means, and of which a ref is a tracking branch.
+"""git's own remotes: which of them a URL means, and of which a ref is a tracking branch.
 
-All of it is worked out from one listing of the configuration, as git does (git-config(1), "remote", "url"; git-fetch(1),
+All of it is derived from one listing of the configuration, as git does (git-config(1), "remote", "url"; git-fetch(1),
 "CONFIGURED REMOTE-TRACKING BRANCHES"): no git process is started for it.
 """
 
@@ -22,7 +22,7 @@ Lists = Mapping[str, tuple[str, ...]]
 @dataclass(frozen=True, slots=True)
 class Remotes:
     """By name of the remote or branch, or by the text that a URL is rewritten to; in the order of the configuration.
-    `base`: what relative paths count from."""
+    `base`: what relative paths are relative to."""
 
     urls: Lists = field(default_factory=dict)
     push_urls: Lists = field(default_factory=dict)
@@ -35,13 +35,13 @@ class Remotes:
 
     @classmethod
     def of(cls, values: Iterable[Value], base: str) -> "Remotes":
-        """From git's configuration, where some of the keys stand several times."""
+        """From git's configuration, in which some keys occur several times."""
         found: dict[str, dict[str, list[str]]] = {}
         for value in values:
             if match := _REMOTE.match(value.key) or _BRANCH.match(value.key) or _INSTEAD.match(value.key):
                 texts = found.setdefault(match[2], {}).setdefault(match[1], [])
                 if match[2] in ("url", "pushurl") and not value.text:
-                    texts.clear()  # an empty one takes back what stood before it
+                    texts.clear()  # an empty one cancels those before it
                 else:
                     texts.append(value.text)
 
@@ -55,8 +55,8 @@ class Remotes:
         )  # fmt: skip
 
     def named(self, word: str, preferred: Collection[str]) -> str | None:
-        """The remote that git means by a name or a URL: of several with one URL, whatever they are called, one of those that
-        are `preferred`; None where no remote has that URL."""
+        """The remote that git means by a name or a URL: of several with one URL, whatever their names, one of the
+        `preferred`; None where no remote has that URL."""
         if word in preferred or word in ("", "."):
             return word or None
         known = {**self.urls, **self.push_urls}
@@ -83,7 +83,7 @@ class Remotes:
         return self.tracking(remote, merge) if remote else None
 
     def tracking(self, remote: str, ref: str) -> str | None:
-        """The ref here in which a remote's ref is kept."""
+        """The ref here that a remote's ref is fetched to."""
         for spec in self.fetch.get(remote, ()):
             there, _, here = spec.removeprefix("+").partition(":")
             if here and (middle := starred(there, ref)) is not None:
@@ -91,7 +91,7 @@ class Remotes:
         return None
 
     def tracked_by(self, ref: str) -> list[str]:
-        """The remotes of which a ref here is kept."""
+        """The remotes that fetch to a ref here."""
         kept = {name: [spec.partition(":")[2] for spec in specs] for name, specs in self.fetch.items()}
         return [name for name, refs in kept.items() if any(starred(here, ref) is not None for here in refs if here)]
 
@@ -103,12 +103,12 @@ class Remotes:
         return {self._plain(url) for url in (*urls, *(_rewritten(url, self.instead) for url in urls), *pushed)}
 
     def _pushed_to(self, url: str) -> str:
-        """Of a URL that stands in no pushurl. What pushInsteadOf rewrites, insteadOf does not."""
+        """Where git pushes to for a URL that is not a pushurl. What pushInsteadOf rewrites, insteadOf does not."""
         again = _rewritten(url, self.push_instead)
         return again if again != url else _rewritten(url, self.instead)
 
     def _plain(self, url: str) -> str:
-        """One place, one text: without what does not count for which repository is meant."""
+        """One text for each repository: without what does not matter for which one it is."""
         url = _WEB_USER.sub(r"\1", url).removeprefix("file://")
         if "://" not in url and ":" not in url.partition("/")[0]:
             url = os.path.join(self.base, os.path.expanduser(url))
@@ -117,7 +117,7 @@ class Remotes:
 
 
 def _rewritten(url: str, rules: Lists) -> str:
-    """As git does: the longest beginning counts."""
+    """As git rewrites it: the longest match wins."""
     fitting = [(len(start), base, start) for base, starts in rules.items() for start in starts if url.startswith(start)]
     if not fitting:
         return url
@@ -126,7 +126,7 @@ def _rewritten(url: str, rules: Lists) -> str:
 
 
 def starred(pattern: str, ref: str) -> str | None:
-    """What the star of a side of a refspec stands for, "" where it has none; None where the ref does not match."""
+    """What the star in a side of a refspec stands for, "" where it has none; None where the ref does not match."""
     start, star, end = pattern.partition("*")
     if not star:
         return "" if pattern == ref else None

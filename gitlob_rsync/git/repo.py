@@ -9,16 +9,16 @@ from gitlob_rsync import process
 from gitlob_rsync.errors import ToolError, ToolKilled, UsageError
 
 OLDEST = (2, 30)
-"""The oldest git that has all that is used here."""
+"""The oldest git that has everything used here."""
 
 STUMBLES = (2, 38)
-"""Since then a merge that is no fast-forward fails where the file of an empty binary is in the working tree: git takes a
-file of no bytes, whose blob has some, for a change, and then does not find the change to put away."""
+"""Since this version a merge that is not a fast-forward fails if the file of an empty binary is in the working tree: git
+takes an empty file, whose blob is not, for a change, and then does not find the change to put away."""
 
 _FRUGAL = (
     "-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m", "-c", "core.packedGitWindowSize=4m",
 )  # fmt: skip
-"""Against git's appetite for memory: on a history of 20,000 commits 80 MB in the place of 210, in the same time."""
+"""To save memory: on a history of 20,000 commits git takes 80 MB instead of 210, in the same time."""
 
 
 _OBJECT = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -62,10 +62,10 @@ class Repo:
         cwd, common_dir = os.getcwd(), os.path.abspath(common_dir)
         env["GIT_DIR"] = git_dir
         work_tree = None
-        if up:  # a bare repository has no way up; from outside the working tree it is an absolute path
+        if up:  # empty in a bare repository; from outside the working tree an absolute path
             work_tree = env["GIT_WORK_TREE"] = os.path.normpath(os.path.join(cwd, up[0]))
             cwd = work_tree if os.path.isabs(up[0]) else cwd
-        if "GIT_INDEX_FILE" in env:  # a relative one counts from the top (git(1))
+        if "GIT_INDEX_FILE" in env:  # a relative one is relative to the top (git(1))
             env["GIT_INDEX_FILE"] = os.path.join(work_tree or cwd, env["GIT_INDEX_FILE"])
         return cls(git_dir, common_dir, work_tree, cwd, object_format, shallow == "true", env)
 
@@ -79,9 +79,9 @@ class Repo:
         return self.env.get("GIT_INDEX_FILE") or os.path.join(self.git_dir, "index")
 
     def home(self) -> str:
-        """What a relative path in the configuration counts from, one place for all worktrees, wherever git is started: the
-        main worktree, so the folder that has .git in it, or what core.worktree names (a submodule's); of a repository
-        that is in no folder .git, itself."""
+        """What a relative path in the configuration is relative to, the same for all worktrees, wherever git is started: the
+        main worktree, which is the folder with .git in it, or what core.worktree names (a submodule's); for a repository
+        not called .git, itself."""
         holder, name = os.path.split(self.common_dir)
         if name == ".git" and holder == self.work_tree:
             return holder
@@ -93,15 +93,15 @@ class Repo:
 
     @property
     def offline(self) -> bool:
-        """Whether nothing may be fetched from a remote, not even what a partial clone lacks."""
+        """Whether nothing may be fetched from a remote, not even what is missing in a partial clone."""
         return "GIT_NO_LAZY_FETCH" in self.env
 
     def kept_offline(self) -> "Repo":
-        """The same repository for a job that must not call anybody: git older than 2.45 knows the second variable only."""
+        """The same repository for a job that must not use the network: git before 2.45 knows the second variable only."""
         return replace(self, env=self.env | {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"})
 
     def without_replacements(self) -> "Repo":
-        """The same repository as other clones have it, which know nothing of the objects that git replace hides here."""
+        """The same repository as other clones have it, without the replacements of git replace."""
         return replace(self, env=self.env | {"GIT_NO_REPLACE_OBJECTS": "1"})
 
     def argv(self, *args: str) -> list[str]:
@@ -113,16 +113,16 @@ class Repo:
 
     def resolve(self, revisions: Collection[str]) -> list[str | None]:
         """The commits that revisions name, in order, tags peeled; None for what names none. One process, however many
-        they are. Raises ToolError also for a revision that git dies of: an entry that a reflog does not have."""
-        # one that holds the end of a line would be two questions
+        there are. Raises ToolError also for a revision that makes git die: an entry that a reflog does not have."""
+        # a name with a line end in it would be two questions
         asked = b"".join(os.fsencode(f"{name}^{{commit}}\n" if "\n" not in name else "\n") for name in revisions)
-        # for what names nothing it says the name again, whatever that holds
+        # for what names nothing it repeats the name, whatever is in it
         said = self.run("cat-file", "--batch-check=%(objectname)", input=asked) if revisions else b""
         answers = said.split(b"\n")[:-1]
         return [answer.decode() if _OBJECT.fullmatch(answer) else None for answer in answers]
 
     def existing(self, names: Iterable[str]) -> list[str]:
-        """Of objects by name, those that are here, as full object names, in order."""
+        """Those of the named objects that exist here, by their full names, in order."""
         asked = "".join(f"{name}\n" for name in names).encode()
         said = self.run("cat-file", "--batch-check=%(objectname)", input=asked)
         return [line.decode() for line in said.splitlines() if b" " not in line]

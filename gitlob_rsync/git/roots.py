@@ -1,5 +1,5 @@
-"""What a repository holds on to, beside refs/: the HEADs, private refs and indexes of all worktrees, stashes, and what
-operations left that git has not finished."""
+"""What a repository keeps in addition to refs/: the HEADs, private refs and indexes of all worktrees, stashes, and what
+git's unfinished operations left."""
 
 import os
 import re
@@ -17,22 +17,22 @@ _PUT_AWAY_REF = "MERGE_AUTOSTASH"
 """A ref for the same (git-merge(1), --autostash)."""
 
 _AT_WORK = ("ORIG_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "BISECT_HEAD")
-"""Refs of one worktree that an operation left (gitrevisions(7)). A file each, or not: that is up to the ref format."""
+"""Refs of one worktree that an operation left (gitrevisions(7)). Whether each is a file depends on the ref format."""
 
 _STARTED = ("MERGE_HEAD", "BISECT_START", "sequencer/head", "rebase-merge/orig-head", "rebase-apply/orig-head")
-"""Files, whatever the ref format, with what is merged, and with what an operation started from."""
+"""Files, whatever the ref format, that name what is merged, and what an operation started from."""
 
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 _AT_ONCE = 1000
-"""Entries of a reflog that are asked for in one call: git gives their objects up to the first one that there is not."""
+"""Entries of a reflog to ask for in one call: git prints their objects up to the first one that does not exist."""
 
 
 def commits_of(repo: Repo, refs: Collection[str]) -> list[str]:
     """The commits that `refs` name, in order. Raises UsageError for one that names none."""
     try:
         found = repo.resolve(refs)
-    except ToolError:  # some names it dies of, and does not say which: an entry that a reflog does not have
+    except ToolError:  # git died of a name, and does not say which: an entry that a reflog does not have
         found = [commit for ref in refs for commit in _alone(repo, ref)]
     for ref, commit in zip(refs, found, strict=True):
         if not commit:
@@ -48,9 +48,8 @@ def _alone(repo: Repo, ref: str) -> list[str | None]:
 
 
 def stashes(repo: Repo) -> list[str]:
-    """The commits of all stashes, newest first: older ones hang on the reflog alone. One that is lost is named all the
-    same, so that whoever reads it fails: rev-list passes over it. In a log with a gap rev-parse stops where rev-list goes
-    on, so both are asked."""
+    """The commits of all stashes, newest first: only the reflog names the older ones. A lost one is named, too, so that its
+    reader fails: rev-list skips it. In a log with a gap rev-parse stops where rev-list goes on, so both are asked."""
     found: list[str] = []
     while len(found) % _AT_ONCE == 0:
         names = [f"refs/stash@{{{len(found) + number}}}" for number in range(_AT_ONCE)]
@@ -62,13 +61,13 @@ def stashes(repo: Repo) -> list[str]:
     if found:
         walked = repo.run("rev-list", "--walk-reflogs", "refs/stash").decode().split()
         if found[-1] not in walked and _entries(repo, beyond=len(found)) == len(found) - 1:
-            found.pop()  # behind the last entry rev-parse gives what that one took the place of: a stash that was dropped
+            found.pop()  # after the last entry rev-parse prints what that one replaced: a stash that was dropped
         found += [name for name in walked if name not in found]
     return found
 
 
 def _entries(repo: Repo, *, beyond: int) -> int | None:
-    """How many entries the log of the stashes has, as git says it when it is asked for one that is not there."""
+    """How many entries the log of the stashes has, as git says when it is asked for one that does not exist."""
     try:
         repo.run("rev-parse", f"refs/stash@{{{beyond}}}", "--")
     except ToolError as error:
@@ -78,8 +77,8 @@ def _entries(repo: Repo, *, beyond: int) -> int | None:
 
 
 def homes(repo: Repo) -> list[tuple[str, Repo]]:
-    """Each worktree: the prefix of its own refs, and the repository as git sees it from there. Its folder in the repository
-    is the git_dir of that; the index is the worktree's own, whatever the environment names."""
+    """Each worktree: the prefix of its own refs, and the repository as git sees it from there, with the worktree's folder in
+    the repository as git_dir. The index is the worktree's own, whatever the environment names."""
     linked = [f"worktrees/{name}" for name in _linked_worktrees(repo)]
     folders = [("main-worktree", repo.common_dir), *((name, os.path.join(repo.common_dir, name)) for name in linked)]
     env = {name: value for name, value in repo.env.items() if name not in ("GIT_INDEX_FILE", "GIT_WORK_TREE")}
@@ -90,7 +89,7 @@ def homes(repo: Repo) -> list[tuple[str, Repo]]:
 
 
 def autostashes(repo: Repo) -> dict[str, str]:
-    """The commits that git put away by itself, and has not brought back, by name; one that is lost is named, too."""
+    """The commits of stashes that git made by itself and has not applied yet, by name, lost ones included."""
     found: dict[str, str] = {}
     for prefix, home in homes(repo):
         merge = home.run("rev-parse", "-q", "--verify", _PUT_AWAY_REF, ok=(0, 1)).decode().split()
@@ -101,9 +100,9 @@ def autostashes(repo: Repo) -> dict[str, str]:
 
 
 def unfinished(repo: Repo) -> list[str]:
-    """The commits that only an operation knows which git has not finished, or just did: what it put away, what it merges,
-    and what it started from; and the HEAD of each worktree, also of one that rev-list does not know, since its `gitdir` is
-    lost. A commit that is lost is left out, for git does not keep all of them. Raises ToolError for a damaged ref."""
+    """The commits that only an operation names which git has not finished, or just did: what it put away, what it merges,
+    and what it started from; and the HEAD of each worktree, also of one that rev-list does not know because its `gitdir`
+    is lost. A lost commit is left out, for git does not keep all of them. Raises ToolError for a damaged ref."""
     found = []
     names = ("HEAD", _PUT_AWAY_REF, *_AT_WORK)
     for prefix, home in homes(repo):
@@ -120,7 +119,7 @@ def unfinished(repo: Repo) -> list[str]:
 
 
 def _commits_in(path: str) -> list[str]:
-    """The object names at the beginnings of a file's lines; none where there is no such file."""
+    """The object names at the start of a file's lines; none where there is no such file."""
     try:
         with open(path, "rb") as file:
             return [name.decode() for name in re.findall(rb"^([0-9a-f]{40,64})\b", file.read(), re.MULTILINE)]
@@ -136,8 +135,8 @@ def indexes(repo: Repo) -> Iterator[Repo]:
 
 
 def private_refs(repo: Repo) -> dict[str, str]:
-    """The refs that each worktree has for itself (git-worktree(1), "REFS"), each with its object: --all names only those of
-    this one. Raises ToolError for a damaged one."""
+    """The private refs of each worktree (git-worktree(1), "REFS"), each with its object: --all names only those of this one.
+    Raises ToolError for a damaged one."""
     found = {}
     for prefix, home in homes(repo):
         kinds = ("refs/bisect", "refs/rewritten", "refs/worktree")
@@ -150,8 +149,7 @@ def private_refs(repo: Repo) -> dict[str, str]:
 
 
 def heads(repo: Repo) -> dict[str, str]:
-    """The commits that the HEADs of all worktrees are at, by name; an unborn branch has none. Raises ToolError for a lost
-    one."""
+    """The commits of the HEADs of all worktrees, by name; an unborn branch has none. Raises ToolError for a lost one."""
     found = {}
     for prefix, home in homes(repo):
         (commit,) = home.resolve(["HEAD"])
@@ -165,8 +163,8 @@ def heads(repo: Repo) -> dict[str, str]:
 
 
 def _linked_worktrees(repo: Repo) -> list[str]:
-    """The names of the other worktrees. git takes for one what has a file `gitdir` (worktree.c), and works inside one that
-    has lost it, too; whatever else lies there is none. Raises OSError for what cannot be looked into."""
+    """The names of the other worktrees. For git, those are the folders with a file `gitdir` (worktree.c); it also works
+    inside one that has lost it. Raises OSError for a folder that cannot be read."""
     folder = os.path.join(repo.common_dir, "worktrees")
     try:
         names = sorted(os.listdir(folder))

@@ -1,5 +1,5 @@
-"""Which refs here stand for branches of a remote: what its fetch refspecs say (git-fetch(1), "CONFIGURED REMOTE-TRACKING
-BRANCHES"), not what the refs are called. Below refs/remotes/NAME there may be branches of another remote, whose name begins
+"""Which refs here are branches of a remote, according to its fetch refspecs (git-fetch(1), "CONFIGURED REMOTE-TRACKING
+BRANCHES"), not by the names of the refs: below refs/remotes/NAME there may be branches of another remote, whose name begins
 alike, and pull requests, which anybody may have made."""
 
 import os
@@ -12,13 +12,13 @@ from gitlob_rsync.git.repo import Repo
 _BRANCHES = "refs/heads/"
 _LOCAL = (_BRANCHES, "refs/tags/", "refs/stash", "refs/notes/", "refs/bisect/", "refs/worktree/", "refs/rewritten/",
           "refs/replace/")  # fmt: skip
-"""What is written here without any remote: in a mirror a fetch writes there as well, but so does a commit."""
+"""What is written here without any remote: in a mirror a fetch writes there, too, but so does a commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Refspec:
-    """`source` there, `destination` here, each with one `*` or none. Without a destination it is negative: what is so
-    called there is not fetched."""
+    """`source` there, `destination` here, each with one `*` or none. Without a destination it is negative: refs of
+    that name are not fetched."""
 
     remote: str
     source: str
@@ -26,7 +26,7 @@ class _Refspec:
 
     @property
     def folder(self) -> str:
-        """What the names of all destinations begin with, in whole parts, as for-each-ref takes them."""
+        """The beginning of all destinations, in whole parts, as for-each-ref takes it."""
         before, star, _ = self.destination.partition("*")
         return before.rpartition("/")[0] if star else before
 
@@ -37,10 +37,10 @@ class _Refspec:
 
 
 def branches(repo: Repo, remote: str | None) -> list[str]:
-    """The objects of the refs that are branches of `remote` ("*": of any), and beyond doubt nothing else.
+    """The objects of the refs that are branches of `remote` ("*": of any), and certainly nothing else.
 
-    A ref that another refspec may have written as well, from something else or from elsewhere, does not count. Nor does
-    what is below refs/heads here, even if a fetch writes there: a mirror has commits there, too, that nobody has pushed yet.
+    A ref that another refspec may have written as well, from another source or remote, does not count. Nor does anything
+    below refs/heads here, even if a fetch writes there: a mirror has commits there, too, that nobody has pushed yet.
     """
     found = []
     for ref, name, symbolic, claims in _claimed(repo, remote):
@@ -53,7 +53,7 @@ def branches(repo: Repo, remote: str | None) -> list[str]:
 
 def seen(repo: Repo, remote: str | None) -> list[str]:
     """The objects of all refs that may be branches of `remote`, and whatever else its fetches write below refs/remotes; "*":
-    of any remote, and of all that is there. For what is good to have, not for what was pushed."""
+    of any remote, and of all that is there. For choosing what to fetch, not for what was pushed."""
     found = []
     for ref, name, _, claims in _claimed(repo, remote):
         sources = [source for claim, source in claims if remote in ("*", claim.remote)]
@@ -88,7 +88,7 @@ def _claimed(repo: Repo, remote: str | None) -> Iterator[tuple[str, str, bool, l
 
 
 def _configured(repo: Repo) -> list[_Refspec]:
-    """The fetch refspecs of all remotes; one that git would not take is left out."""
+    """The fetch refspecs of all remotes, without those that git rejects."""
     listing = os.fsdecode(repo.run("config", "-z", "--get-regexp", r"^remote\..*\.fetch$", ok=(0, 1)))
     found = []
     for field in listing.split("\0")[:-1]:
@@ -104,7 +104,7 @@ def _configured(repo: Repo) -> list[_Refspec]:
 
 
 def _full(destination: str) -> str:
-    """A destination that is no pattern may be short (git's remote.c, get_local_ref)."""
+    """A destination that is not a pattern may be short (git's remote.c, get_local_ref)."""
     if destination.startswith("refs/") or "*" in destination:
         return destination
     return ("refs/" if destination.startswith(("heads/", "tags/", "remotes/")) else _BRANCHES) + destination
