@@ -1,4 +1,4 @@
-"""git's clean and smudge: content becomes a placeholder and a binary in the store, and the reverse.
+"""git's clean and smudge: content becomes a placeholder and a binary in the store, and back.
 
 What clean stores is not fsynced, as git does not fsync its loose objects by default: the working file is still there. A
 crash can leave a binary incomplete, never wrong and complete, since a push hashes what it sends.
@@ -19,13 +19,13 @@ from gitlob_rsync.store.verify import Damaged, new_hash
 from gitlob_rsync.store.writer import Writer
 
 SMALL = 4 << 20
-"""Bytes up to which content is held in memory, to have it hashed before any of it is written."""
+"""Bytes up to which content is held in memory, so that it is hashed before any of it is written."""
 STDIN = "standard input"
-"""What content is called that has no path."""
+"""What content without a path is called."""
 NEAR = "git-lob.allow-near-placeholder"
-"""The key of git's configuration that has the filter take a placeholder that was touched up for content."""
+"""The key of git's configuration that makes the filter take an edited placeholder for content."""
 _BRIEF = 1 << 16
-"""Bytes up to which hashing takes no longer than being asked by git once more."""
+"""Bytes up to which hashing takes no longer than another request of git."""
 
 
 class Filter:
@@ -45,11 +45,11 @@ class Filter:
         self._open.close()
 
     def clean(self, blocks: Iterable[bytes], path: str, may_be_near: Callable[[], bool]) -> bytes:
-        """Store content and return its placeholder. Content that is a placeholder itself is returned as it is. What is
-        damaged here is mended: this may be the last sound copy.
+        """Store content and return its placeholder. Content that is a placeholder itself is returned as it is. A damaged
+        binary in the store is replaced: this may be the last sound copy.
 
-        Nothing of it is left in the store where `blocks` raises. Raises GitlobError, which names `path`, for a placeholder
-        that was touched up, unless it `may_be_near` one, or was stored before.
+        Nothing of it is left in the store if `blocks` raises. Raises GitlobError, which names `path`, for an edited
+        placeholder, unless it `may_be_near` one, or was stored before.
         """
         rest = iter(blocks)
         start = _take(rest, SMALL)
@@ -85,8 +85,8 @@ class Filter:
         return self._staging
 
     def load(self, sha: Sha) -> Iterable[bytes] | None:
-        """The content of a binary in blocks, or None where it is not here whole and sound. What only another store of this
-        machine has is brought. All of it is hashed before the first block is handed out: git cannot take one back."""
+        """The content of a binary in blocks, or None if it is not complete and sound here. It is brought from another
+        store of this machine if need be. All of it is hashed before the first block is returned: git cannot discard one."""
         meta = self._stores.obtain(sha)
         if not meta:
             return None
@@ -100,26 +100,26 @@ class Filter:
             return None
 
     def takes_long(self, sha: Sha) -> bool:
-        """Whether a binary is here that is better hashed while git asks for others."""
+        """Whether a binary is here, and so large that it is better hashed while git asks for others."""
         meta = self._stores.obtain(sha)
         return meta is not None and meta.size > _BRIEF and sha not in self._sound
 
     def is_sound(self, sha: Sha) -> bool:
-        """Hash a binary that is here, and do not do so again when it is loaded. Another thread may call this."""
+        """Hash a binary that is here, so that it is not hashed again when it is loaded. Another thread may call this."""
         if sha not in self._sound and (meta := self._store.complete(sha)) and self._store.sound(meta):
             self._sound.add(sha)
         return sha in self._sound
 
 
 def split_placeholder(blocks: Iterable[bytes]) -> tuple[Sha | None, bytes, Iterator[bytes]]:
-    """What a blob stands for, its beginning, and the rest: a pipe may deliver a placeholder in several pieces."""
+    """The binary that a blob stands for, if any; its beginning; and the rest: a pipe may deliver a placeholder in pieces."""
     rest = iter(blocks)
     start = _take(rest, placeholder.SIZE)
     return placeholder.decode(start), start, rest
 
 
 def _take(blocks: Iterator[bytes], size: int) -> bytes:
-    """From the start, more than `size` bytes, or all there is."""
+    """The first blocks: more than `size` bytes, or all there are."""
     taken, total = [], 0
     while total <= size and (block := next(blocks, None)) is not None:
         taken.append(block)

@@ -1,4 +1,4 @@
-"""Work for a thread of its own, while git asks for the next file: what is ahead of it, and what is done."""
+"""Hashing binaries in a thread of its own, while git asks for the next files."""
 
 import threading
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from gitlob_rsync.placeholder import Sha
 
 
 class Ahead:
-    """Judges binaries in the order in which it is told of them. What raises counts as no: whoever uses the binary meets the
-    same, where it can be told."""
+    """Judges binaries in the order in which they are given. An exception counts as no: using the binary raises it again,
+    where it can be reported."""
 
     def __init__(self, judge: Callable[[Sha], bool]) -> None:
         self._judge = judge
@@ -19,17 +19,17 @@ class Ahead:
         self._thread: threading.Thread | None = None
 
     def rest(self) -> None:
-        """Wait until all is judged, and end the thread, until there is more to do: no process may be started by a fork while
-        it is there."""
+        """Wait until all are judged, and end the thread until there is more to do: no process may be forked while it
+        runs."""
         if self._thread:
             self._todo.put(None)
             self._thread.join()
             self._thread = None
 
     def begin(self, path: bytes, sha: Sha) -> None:
-        """Have a binary judged, for a path."""
+        """Have the binary of a path judged."""
         if self._thread is None:
-            # a daemon: who interrupts git does not wait for it
+            # a daemon: nobody who interrupts git wants to wait for it
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
         self._pending += 1
@@ -45,7 +45,7 @@ class Ahead:
             self._done.put((path, verdict))
 
     def approved(self) -> list[bytes]:
-        """Paths whose binaries were found good since the last call. Waits for one; none where no more will come."""
+        """Paths whose binaries were approved since the last call. Waits for one; empty if no more will come."""
         found: list[bytes] = []
         while self._pending and not (found and self._done.empty()):
             path, verdict = self._done.get()

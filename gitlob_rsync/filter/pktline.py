@@ -14,7 +14,7 @@ _LENGTH = re.compile(rb"[0-9a-fA-F]{4}\Z")
 
 
 class ProtocolError(GitlobError):
-    """The other side does not speak the protocol, or stopped in the middle of a word."""
+    """The other side does not speak the protocol, or stopped in the middle of a message."""
 
 
 def read_packet(stream: IO[bytes]) -> bytes | None:

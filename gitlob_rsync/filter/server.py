@@ -2,8 +2,8 @@
 git command, and one download for all binaries that a checkout lacks.
 
 A binary that is here streams from the store. A large one is answered `delayed` first, so that it is hashed while git asks
-for the next ones. One that is missing is answered `delayed` too; when git asks which of these have become available, all
-of them are brought at once, and whatever could not be had is handed over as its placeholder.
+for the next ones. A missing one is answered `delayed`, too; when git asks which of these have become available, all are
+downloaded at once, and those that are not available stay placeholders.
 """
 
 import re
@@ -28,8 +28,8 @@ _OBJECT = re.compile(r"[0-9a-f]{40,64}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where git says that what it checks out comes from: a ref by its full name, and a commit or tree. Either may be
-    empty: git knows none when it checks out from the index."""
+    """Where what git checks out comes from, according to git: the full name of a ref, and a commit or tree. Either may be
+    empty, as in a checkout from the index."""
 
     ref: str = ""
     treeish: str = ""
@@ -37,10 +37,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where missing binaries come from. `download` brings those that can be had, returns why others could not be asked for
-    ("": they are lacking), and raises GitlobError where none can; None: nothing may be downloaded, and `reason` says why.
-    `final`: what the checkout writes meanwhile does not change that. With `must_have`, a file whose binary cannot be had
-    is an error. `hint`: what brings them later."""
+    """Where missing binaries come from. `download` brings those that are available, returns why others could not be asked
+    for ("": they do not exist there), and raises GitlobError if none can; None: nothing may be downloaded, and `reason`
+    says why. `final`: what the checkout writes meanwhile does not change that. With `must_have`, a file whose binary is
+    not available is an error. `hint`: what brings them later."""
 
     download: Callable[[Collection[Sha]], str] | None
     reason: str = ""
@@ -50,13 +50,13 @@ class Source:
 
 
 class Supply:
-    """Content for placeholders: from the store, and for what it lacks from one download. The source is asked for when
+    """Content for placeholders: from the store, and what is missing there from one download. The source is determined when
     the first binary is missing: git add needs none."""
 
     def __init__(self, filter: Filter, find_source: Callable[[Origin], Source]) -> None:
         self.filter = filter
         self.origin = Origin()
-        """Of what git has asked for last."""
+        """Of the latest request."""
         self.waiting = 0
         """Files that stayed placeholders."""
         self._find_source = find_source
@@ -69,7 +69,7 @@ class Supply:
 
     @property
     def reason(self) -> str:
-        """Why they did, and what brings them later."""
+        """Why files stayed placeholders, and what brings their content later."""
         source = self._source
         return f"{self._failure or self._unasked or source.reason or 'the remote lacks it'} ({source.hint})"
 
@@ -79,12 +79,13 @@ class Supply:
 
     @property
     def can_bring(self) -> bool:
-        """An unreachable host costs one timeout, not one a file: after a failure there is no further try."""
+        """Whether a download may help. An unreachable host costs one timeout, not one a file: after a failure there is no
+        further attempt."""
         source = self._source
         return (source.download is not None or not source.final) and not self._failure
 
     def bring(self, shas: Collection[Sha]) -> None:
-        """Bring what can be had of `shas`."""
+        """Download what is available of `shas`."""
         download = self._source.download
         if download and not self._failure:
             try:
@@ -95,7 +96,7 @@ class Supply:
                 self._failure = line_of(error)
 
     def load(self, sha: Sha) -> Iterable[bytes] | None:
-        """The content, if it is here by now; None, and one file more that waits, where it is not."""
+        """The content, if it is here by now; None, counting one more file that waits, if it is not."""
         content = self.filter.load(sha)
         self.waiting += content is None
         return content
@@ -110,7 +111,7 @@ class _Request:
 
 
 class Server:
-    """One conversation with git. `may_be_near`: see Filter.clean. `told`: what the user is to be told at the end, as what
+    """One conversation with git. `may_be_near`: see Filter.clean. `told`: messages for the user at the end, about what
     failed."""
 
     def __init__(
@@ -126,7 +127,7 @@ class Server:
         self.told: list[str] = []
 
     def serve(self) -> None:
-        """Answer git until it closes its end. Raises ProtocolError where it does not speak the protocol."""
+        """Answer git until it closes its end. Raises ProtocolError if it does not speak the protocol."""
         try:
             self._shake_hands()
             while True:
@@ -148,7 +149,7 @@ class Server:
         self._output.flush()
 
     def _next_request(self) -> _Request:
-        """Raises EOFError where git is done."""
+        """Raises EOFError when git is done."""
         first = pktline.read_packet(self._source)
         if first is None:
             raise ProtocolError("git sent an empty request")
@@ -180,7 +181,7 @@ class Server:
         except ProtocolError:
             raise
         except (GitlobError, OSError) as error:
-            for _ in blocks:  # git reads no answer before it has sent everything
+            for _ in blocks:  # git does not read an answer before it has sent everything
                 pass
             self.told.append(line_of(error))
             pktline.write_lines(self._output, b"status=error")
@@ -195,7 +196,7 @@ class Server:
         except ProtocolError:
             raise
         except (GitlobError, OSError) as error:
-            # too late to send something else: git drops what it got
+            # too late to send something else: git discards what it received
             self._output.write(pktline.FLUSH)
             pktline.write_lines(self._output, b"status=error")
             self.told.append(line_of(error))
@@ -210,7 +211,7 @@ class Server:
             sha = None
         if request.path in self._delayed and not start:
             sha, start = self._delayed.pop(request.path)
-            self._announced.discard(request.path)  # one git command may check it out again
+            self._announced.discard(request.path)  # one git command may check it out more than once
             self._hand_over(sha, start)
         elif sha is None:
             self._send(_spooled(start, rest))
@@ -226,8 +227,8 @@ class Server:
             self._hand_over(sha, start)
 
     def _tell_of_wrong(self, path: bytes) -> None:
-        """A placeholder in the stead of a file that git has to read: what is in git is what is checked out, else each
-        checkout would leave a file that counts as changed."""
+        """A placeholder was committed as a file that git has to read: it is checked out as it is, or each checkout would
+        leave a file that counts as changed."""
         name = quote(path)
         self.told.append(
             f"{name} was committed as a placeholder, which git cannot read: write its content, and commit it "
@@ -245,8 +246,8 @@ class Server:
         pktline.write_lines(self._output, b"status=delayed")
 
     def _list_available(self) -> None:
-        """Those of the delayed files that are here, as they are found sound; then all others at once; then none, which
-        tells git that there will be no more."""
+        """Those of the delayed files that are here, as they are found sound; then all others at once; then none, by which
+        git knows that there will be no more."""
         fresh = [path for path in self._ahead.approved() if path in self._delayed and path not in self._announced]
         if not fresh and (fresh := [path for path in self._delayed if path not in self._announced]):
             self._bring({sha for sha, _ in self._delayed.values()})
@@ -257,7 +258,7 @@ class Server:
         pktline.write_lines(self._output, b"status=success")
 
     def _hand_over(self, sha: Sha, start: bytes) -> None:
-        """The content of a binary that was to be brought; where it was not, its placeholder."""
+        """The content of a binary that was to be downloaded, or else its placeholder."""
         content = self._supply.load(sha)
         if content is not None:
             self._send(content)
@@ -268,7 +269,7 @@ class Server:
 
 
 def _spooled(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    """Content that is no placeholder, as it came: git sends all of it before it reads any."""
+    """Content that is not a placeholder, unchanged: git sends all of it before it reads any."""
     with writing(tempfile.gettempdir()), tempfile.SpooledTemporaryFile(_SPOOL) as spool:
         spool.write(start)
         try:

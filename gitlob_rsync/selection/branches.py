@@ -14,7 +14,7 @@ from gitlob_rsync.placeholder import Sha
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A local branch. `needed`: binaries of its tip's tree; `here`: how many of these are here; `bytes`: of those."""
+    """A local branch. `needed`: binaries of its tip's tree; `here`: how many of these are here; `bytes`: their size."""
 
     name: bytes
     needed: int
@@ -23,7 +23,7 @@ class Branch:
 
 
 Tip = tuple[bytes, list[tuple[bytes, Sha | None]]]
-"""A branch, and what is another binary than in the tree of the one before: path -> binary, None where there is none."""
+"""A branch, and the paths that have another binary than in the tree of the branch before; None: they have none."""
 
 
 def tips(repo: Repo, known: Mapping[str, Sha]) -> list[Tip]:
@@ -42,7 +42,7 @@ def tips(repo: Repo, known: Mapping[str, Sha]) -> list[Tip]:
 
 
 def _changes(repo: Repo, trees: list[str]) -> Iterator[tuple[int, bytes, str | None]]:
-    """(number of the tree, path, blob) of what differs from the tree before; None for what is no regular file there."""
+    """(number of the tree, path, blob) of what differs from the tree before; None: not a regular file there."""
     argv = repo.argv("diff-tree", "--stdin", "-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none")
     with process.scratch() as feed:
         before = [EMPTY_TREE[repo.object_format], *trees]
@@ -51,13 +51,13 @@ def _changes(repo: Repo, trees: list[str]) -> Iterator[tuple[int, bytes, str | N
         number = -1
         with process.pipeline(argv, env=repo.env, cwd=repo.cwd, stdin=feed) as output:
             for heading, mode, blob, path in differences(output):
-                # each pair of trees is named on a line of its own, and those that are alike have nothing else
+                # each pair of trees is named on a line of its own, which is all that equal ones have
                 number += heading.count(b"\n") + 1 if heading else 0
                 yield number, path, blob if mode in REGULAR else None
 
 
 def count(tips: list[Tip], sizes: Mapping[Sha, int]) -> list[Branch]:
-    """What each needs, and what of that is among `sizes` (bytes)."""
+    """What each branch needs, and how much of that is among `sizes` (bytes)."""
     tree: dict[bytes, Sha] = {}
     uses: Counter[Sha] = Counter()
     needed = here = total = 0

@@ -1,6 +1,6 @@
-"""The placeholders of the whole of history, found once and remembered: the next look is at new commits alone.
+"""The placeholders of the whole history, found once and remembered: the next run examines new commits only.
 
-Exact, not a guess: what is remembered is void as soon as a commit that was looked at can no longer be reached.
+Exact, not a guess: what is remembered is void as soon as a commit that was examined can no longer be reached.
 """
 
 import re
@@ -15,13 +15,13 @@ from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.state import files
 
 _LISTING = re.compile(r"(?:[0-9a-f]{40,64} [0-9a-f]{40}\n)*")
-"""What is remembered: blob and binary, a line each."""
+"""What is remembered: a blob and a binary on each line."""
 
 
 def everything(repo: Repo) -> dict[str, Sha]:
     """The placeholders of Committed(), by their blobs. Raises ToolError as references.needed_by."""
     if repo.shallow or placeholders.is_partial(repo):
-        # with the same commits, there can be more of it the next time
+        # with the same commits, more of it may be here the next time
         return references.by_blob(repo, Committed())
     repo = repo.without_replacements()
     path = files.path(repo, "placeholders.json")
@@ -48,7 +48,7 @@ def _remembered(said: dict[str, object]) -> tuple[list[str], dict[str, Sha]]:
 
 
 def _reached(repo: Repo, known: list[str], tips: list[str]) -> bool:
-    """Whether the history of `tips` still holds all of `known`."""
+    """Whether all of `known` are still in the history of `tips`."""
     if known == tips:
         return True
     revisions = [*known, *(f"^{tip}" for tip in tips)]

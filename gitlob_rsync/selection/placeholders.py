@@ -1,8 +1,8 @@
 """Which blobs are placeholders, also in a partial clone, whose blobs may still be at the git remote.
 
-There, git would fetch a missing blob when it is first read, one connection each. So what a selection needs is fetched in
-one go, as git does it for a checkout; and where the clone's own filter says that a missing blob is too large to be a
-placeholder, not at all.
+There, git would fetch each missing blob by a connection of its own when it is first read. So what a selection needs is
+fetched at once, as git does for a checkout; and not at all if the filter of the clone says that missing blobs are too
+large to be placeholders.
 """
 
 import re
@@ -33,9 +33,9 @@ def _promisors(listing: str) -> list[str]:
 
 
 def readable(repo: Repo, entries: Iterable[tuple[str, T]]) -> Iterable[tuple[str, T]]:
-    """(blob, anything) pairs less those whose blobs are missing here and no placeholders; other missing ones are
-    fetched, or left out too where `repo` is offline. As they are, where this is no partial clone. Raises ToolError where
-    the fetch failed."""
+    """(blob, anything) pairs, without those whose blobs are missing here and are not placeholders; other missing ones are
+    fetched, or left out, too, if `repo` is offline. Unchanged, if this is not a partial clone. Raises ToolError if the
+    fetch failed."""
     listing = _configured(repo)
     remotes = _promisors(listing)
     if not remotes:
@@ -65,8 +65,8 @@ def _without(held: list[tuple[str, T]], missing: set[str]) -> Iterator[tuple[str
 def among(repo: Repo, entries: Iterable[tuple[str, T]]) -> Iterator[tuple[Sha, str, T]]:
     """Of (blob, anything) pairs, those whose blob is a placeholder, as (the binary's sha, blob, anything), in order.
 
-    Only blobs of a placeholder's size are read. Raises ToolError where a blob is missing: the answer would lack
-    something.
+    Only blobs of a placeholder's size are read. Raises ToolError if a blob is missing: the answer would be
+    incomplete.
     """
     with ExitStack() as stack:
 

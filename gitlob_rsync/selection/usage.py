@@ -1,8 +1,8 @@
-"""Who needs a few binaries: all paths, and all refs that reach a commit which has one of them.
+"""What needs a few binaries: all paths, and all refs that reach a commit which has one of them.
 
-A binary is in the tree of a commit that a ref reaches only if some commit that it reaches brought it in, and there it
-shows as a difference from each parent. So one walk through all differences finds the commits, and one through the
-commits alone, children first, hands down to each the refs that reach it, as the bits of a number.
+A binary is in the tree of a commit that a ref reaches only if some commit that it reaches added it, and there it shows as
+a difference from each parent. So one walk over all differences finds these commits, and one over the commits alone,
+children first, passes to each parent the refs that reach it, as the bits of a number.
 """
 
 import os
@@ -32,10 +32,10 @@ class Need:
 
 
 def find(repo: Repo, shas: Collection[Sha]) -> dict[Sha, Need]:
-    """Of binaries, those that a commit or the index of a worktree needs. Raises ToolError where any git process failed."""
+    """Those of the binaries that a commit or the index of a worktree needs. Raises ToolError if any git process failed."""
     if not shas:
         return {}
-    # as for every selection of what is committed: other clones do not know the replacements
+    # as for every selection of what is committed: other clones do not have the replacements
     plain = repo.without_replacements()
     wanted = frozenset(shas)
     tips = _tips(plain)
@@ -54,8 +54,8 @@ def find(repo: Repo, shas: Collection[Sha]) -> dict[Sha, Need]:
 
 
 def _tips(repo: Repo) -> dict[str, str]:
-    """Where history starts, by name: the commits of refs, tags peeled, and those that no ref is at, of HEADs, of older
-    stashes, of what git put away by itself, and of what a worktree keeps for itself."""
+    """Where history starts, by name: the commits of refs, tags peeled, and further ones of HEADs, older stashes,
+    autostashes, and the private refs of worktrees."""
     refs = os.fsdecode(repo.run("for-each-ref", "--format=%(refname)")).split("\n")[:-1]
     tips = {ref: commit for ref, commit in zip(refs, repo.resolve(refs), strict=True) if commit}
     private = roots.private_refs(repo)
@@ -95,7 +95,7 @@ def _by_commit(output: IO[bytes]) -> Iterator[tuple[str, tuple[str, bytes]]]:
 
 
 def _reaching(repo: Repo, tips: dict[str, str], holders: dict[str, set[Sha]]) -> dict[Sha, list[str]]:
-    """The names of the tips that reach a holder of each binary."""
+    """For each binary, the names of the tips that reach a commit which added it."""
     names = list(tips)
     reached: dict[str, int] = {}
     for number, name in enumerate(names):

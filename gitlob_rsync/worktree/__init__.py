@@ -1,1 +1,1 @@
-"""Placeholders of the working tree become content, and nothing is written outside of it."""
+"""Placeholders in the working tree are replaced by their content; nothing is written outside of it."""

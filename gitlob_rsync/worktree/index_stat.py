@@ -1,9 +1,9 @@
-"""Telling git's index that a file which we filled in is unchanged.
+"""Having git's index know that a file which we filled in is unchanged.
 
 Git compares a file with what the index noted of it (size, times, inode), and once a size differs, it calls the file
-modified without looking into it. There is no git command that renews the note without sending the content of each file
-through the clean filter once more. So the notes alone are renewed here, in place, in the format of gitformat-index(5)
-(versions 2 to 4), under git's own lock; names, objects and everything behind the entries stay as they are.
+modified without looking into it. No git command renews the note without sending the content of each file through the
+clean filter once more. So only the notes are renewed here, in place, in the format of gitformat-index(5) (versions 2 to
+4), under git's own lock; names, objects and everything after the entries stay as they are.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def note(repo: Repo, files: Mapping[bytes, tuple[str, os.stat_result | None]]) -
     """Renew the notes of `files`: path -> (the blob that its entry must still name, what to note; None: nothing, so that
     git looks into the file the next time).
 
-    False where this index cannot be written so (a split or a damaged one). Raises GitlobError where it stays locked.
+    False if this index cannot be changed so (a split or a damaged one). Raises GitlobError if it stays locked.
     """
     path = os.path.realpath(repo.index)
     lock = f"{path}.lock"
@@ -34,14 +34,14 @@ def note(repo: Repo, files: Mapping[bytes, tuple[str, os.stat_result | None]]) -
                 content = bytearray(file.read())
             oid_size = hashlib.new(repo.object_format, usedforsecurity=False).digest_size
             hashed = any(content[-oid_size:])  # else index.skipHash
-            # git does not look at the hash either, but a new one must not hide that something was damaged
+            # git does not check the hash either, but a new one must not hide damage
             sound = not hashed or content[-oid_size:] == _digest(content, repo.object_format, oid_size)
             if not sound or not _patch(content, oid_size, files):
                 os.unlink(lock)
                 return False
             if hashed:
                 content[-oid_size:] = _digest(content, repo.object_format, oid_size)
-            with suppress(OSError):  # a file system may refuse it, and git's own lock file has the mode of any new one
+            with suppress(OSError):  # a file system may refuse; git's own lock file has the mode of any new file, too
                 os.fchmod(output.fileno(), os.stat(path).st_mode & 0o7777)
             output.write(content)
             output.flush()
@@ -67,14 +67,14 @@ def _take(lock: str) -> int:
         except FileExistsError:
             if time.monotonic() > deadline:
                 raise GitlobError(
-                    f"{lock} exists: another git is at work in this repository",
+                    f"{lock} exists: another git is running in this repository",
                     "when none is, remove that file; then run gitlob-sync --checkout",
                 ) from None
             time.sleep(0.05)
 
 
 def _patch(content: bytearray, oid_size: int, files: Mapping[bytes, tuple[str, os.stat_result | None]]) -> bool:
-    """Write the notes into an index held in memory; False, and nothing written, where it is of a kind not known."""
+    """Write the notes into an index in memory; False, with nothing written, if its kind is not known."""
     try:
         entries = [(offset, flags, path) for offset, flags, path in _entries(content, oid_size) if path in files]
     except ValueError:
@@ -82,7 +82,7 @@ def _patch(content: bytearray, oid_size: int, files: Mapping[bytes, tuple[str, o
     for offset, flags, path in entries:
         blob, found = files[path]
         if content[offset + 40 : offset + 40 + oid_size] != bytes.fromhex(blob) or flags & 0x3000:
-            continue  # staged anew in the meantime: not ours any more
+            continue  # staged again meanwhile: no longer ours
         mode = struct.unpack_from(">I", content, offset + 24)[0]
         _STAT.pack_into(content, offset, *_fields(found, mode))
     return True
@@ -109,8 +109,8 @@ def _fields(found: os.stat_result | None, mode: int) -> tuple[int, ...]:
 
 
 def _entries(content: bytearray, oid_size: int) -> Iterator[tuple[int, int, bytes]]:
-    """(offset, flags, path) of each entry. Raises ValueError where it is no index, or one with parts that are not known:
-    none of this may be written to then."""
+    """(offset, flags, path) of each entry. Raises ValueError for anything but an index, and for one with unknown
+    parts, which must not be changed."""
     end = len(content) - oid_size
     if end < 12 or content[:4] != b"DIRC":
         raise ValueError("no index")
@@ -143,7 +143,7 @@ def _entries(content: bytearray, oid_size: int) -> Iterator[tuple[int, int, byte
         yield offset, flags, path
     while at < end:
         kind, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8])
-        # those that need not be understood begin with a capital; of the others, a sparse index is no matter here
+        # optional extensions begin with a capital; of the others, only a sparse index does not matter here
         if not kind[:1].isupper() and kind != b"sdir":
             raise ValueError("an extension that has to be understood")
         at += 8 + size
@@ -152,7 +152,7 @@ def _entries(content: bytearray, oid_size: int) -> Iterator[tuple[int, int, byte
 
 
 def _varint(content: bytearray, at: int, end: int) -> tuple[int, int]:
-    """git's variable-width number (as of an offset delta); returns it and the place behind it."""
+    """git's variable-width number (as in an offset delta), and the offset after it."""
     value = -1
     for place in range(at, min(at + 8, end)):
         value = (value + 1 << 7) + (content[place] & 127)

@@ -1,8 +1,8 @@
 """Writing in the working tree, and nowhere else.
 
-No write leaves the working tree or goes through a link: folders are opened one below the other without following any,
-and a new file takes the old one's place by rename, so that other hard links to the placeholder stay what they were
-(git-lfs wrote through them: CVE-2025-26625).
+No write leaves the working tree or goes through a link: folders are opened one by one without following any, and a new
+file replaces the old one by a rename, so that other hard links to the placeholder do not change (git-lfs wrote through
+them: CVE-2025-26625).
 """
 
 import errno
@@ -19,14 +19,14 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Elsewhere(Exception):
-    """The path does not lead to a file of the working tree: a link or a file stands where a folder should."""
+    """The path does not lead to a file of the working tree: a link or a file is in the place of a folder."""
 
 
 class Tree:
     """The working tree, entered folder by folder without following links. Use it in a `with` block.
 
-    New files are written in the staging folder where that is on the same file system (a killed run leaves nothing in
-    the working tree then), else beside their places.
+    New files are written in the staging folder if that is on the same file system (then a killed run leaves nothing in the
+    working tree), else beside their places.
     """
 
     def __init__(self, top: str, staging: Staging | None) -> None:
@@ -58,7 +58,7 @@ class Tree:
     def parent(self, path: bytes, *, make: bool = False) -> tuple[int, bytes]:
         """The folder of a file, open until the next call, and the file's name in it.
 
-        Raises FileNotFoundError where it is missing, unless it is to be made, and Elsewhere.
+        Raises FileNotFoundError if the folder is missing, unless it is to be created, and Elsewhere.
         """
         above, _, name = path.rpartition(b"/")
         if self._folder and self._folder[0] == above:
@@ -84,8 +84,8 @@ class Tree:
     def replace(
         self, path: bytes, seen: os.stat_result | None, content: Callable[[], Iterable[bytes]], mode: int
     ) -> os.stat_result | None:
-        """Put a new file in the place of the one that was `seen`; returns what to note of it in the index, None where
-        it changed already. Raises FileExistsError where another stands there now."""
+        """Replace the file that was `seen` by a new one; returns what to note of it in the index, None if it has changed
+        already. Raises FileExistsError if there is another file by now."""
         folder, name = self.parent(path, make=seen is None)
         if self._staging is not None and os.fstat(self._staging).st_dev == os.fstat(folder).st_dev:
             try:
@@ -101,7 +101,7 @@ class Tree:
 def _replace(
     source: int, folder: int, name: bytes, seen: os.stat_result | None, content: Iterable[bytes], mode: int
 ) -> os.stat_result | None:
-    """Write a file in the folder `source` and have it take its place in `folder`."""
+    """Write a file in the folder `source` and move it to its place in `folder`."""
     temporary = b".gitlob-" + os.urandom(8).hex().encode()
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=source)
     try:
@@ -126,7 +126,7 @@ def _replace(
 
 
 def _give_new_name(source: int, temporary: bytes, folder: int, name: bytes) -> None:
-    """Have a file of the folder `source` get a name in `folder`. Raises FileExistsError where that is taken."""
+    """Move a file of the folder `source` to a name in `folder`. Raises FileExistsError if that is taken."""
     try:
         os.link(temporary, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
@@ -137,7 +137,7 @@ def _give_new_name(source: int, temporary: bytes, folder: int, name: bytes) -> N
         return
     if _rename_exclusively(source, temporary, folder, name):
         return
-    # the name is taken by an empty file of ours, which goes when nobody wrote to it meanwhile
+    # reserve the name by an empty file, which is replaced unless somebody replaced it meanwhile
     reserved = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         if not is_unchanged(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(reserved)):
@@ -148,7 +148,7 @@ def _give_new_name(source: int, temporary: bytes, folder: int, name: bytes) -> N
 
 
 def _rename_exclusively(source: int, temporary: bytes, folder: int, name: bytes) -> bool:
-    """Linux's renameat2(2) with RENAME_NOREPLACE; False where there is no such thing."""
+    """Linux's renameat2(2) with RENAME_NOREPLACE; False where it does not exist."""
     import ctypes
 
     try:
