@@ -217,9 +217,8 @@ class Conversation:
         if kind is not None:
             self._process.kill()
         assert self._process.stdin and self._process.stdout
-        with suppress(
-            BrokenPipeError
-        ):  # a question that could not be sent is tried again here; how it ended tells more
+        # what is still buffered is sent here; how the process ended says more than a failure of that
+        with suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.stdout.close()
         code = self._process.wait()

@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING
 from gitlob_rsync import placeholder
 from gitlob_rsync.commands.common import Parser, guard
 from gitlob_rsync.errors import ExitCode, GitlobError, UsageError, printable
-from gitlob_rsync.filter import server
 from gitlob_rsync.filter.convert import NEAR, STDIN, Filter, split_placeholder
+from gitlob_rsync.filter.server import Server
+from gitlob_rsync.filter.supply import Origin, Source, Supply
 from gitlob_rsync.git.paths import quote
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.placeholder import Sha
@@ -67,9 +68,9 @@ def run(argv: Sequence[str]) -> int:
         if given.direction == "clean":
             output.write(filter.clean(_blocks(source), _shown(given.path), may_be_near))
             return ExitCode.DONE
-        supply = server.Supply(filter, _Sources(repo, stores, for_git=given.direction == "process").find)
+        supply = Supply(filter, _Sources(repo, stores, for_git=given.direction == "process").find)
         if given.direction == "process":
-            to_git = server.Server(supply, source, output, may_be_near)
+            to_git = Server(supply, source, output, may_be_near)
             to_git.serve()
             for line in to_git.told:
                 _print(line)
@@ -104,9 +105,9 @@ class _Sources:
         self._repo = repo
         self._stores = stores
         self._for_git = for_git
-        self._found: tuple[object, server.Source] | None = None
+        self._found: tuple[object, Source] | None = None
 
-    def find(self, origin: server.Origin) -> server.Source:
+    def find(self, origin: Origin) -> Source:
         now = (origin, self._stamp())
         if not self._found or self._found[0] != now:
             self._found = (now, _source(self._repo, self._stores, origin, for_git=self._for_git))
@@ -122,7 +123,7 @@ class _Sources:
         return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool) -> server.Source:
+def _source(repo: Repo, stores: Stores, origin: Origin, *, for_git: bool) -> Source:
     # imported only for a download: it takes longer than the clean or smudge of a small file
     from gitlob_rsync.config import Settings
 
@@ -131,7 +132,7 @@ def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool)
         settings = Settings.load(repo, *([origin.treeish] if origin.treeish else []))
     except GitlobError as error:
         must_have = repo.run("config", "--get", "git-lob.on-missing", ok=(0, 1)).strip() == b"fail"
-        return server.Source(None, error.line(), must_have, f"{way} fetches it")
+        return Source(None, error.line(), must_have, f"{way} fetches it")
     default, failure = None, None
     try:
         default = settings.remote(None)
@@ -149,9 +150,9 @@ def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool)
     if remotes and (others := sorted(settings.remotes.keys() - {remote.name for remote in remotes})):
         hint += f", or {' or '.join(f'{way} {name}' for name in others)}, if it comes from there"
     if not settings.autofetch:
-        return server.Source(None, "git-lob.autofetch is off", settings.must_have, hint, final=True)
+        return Source(None, "git-lob.autofetch is off", settings.must_have, hint, final=True)
     if not remotes:
-        return server.Source(_from_origins(stores, settings), str(failure), settings.must_have, hint)
+        return Source(_from_origins(stores, settings), str(failure), settings.must_have, hint)
     failures: list[GitlobError] = []
 
     def download(shas: Collection[Sha]) -> str:
@@ -176,10 +177,10 @@ def _source(repo: Repo, stores: Stores, origin: server.Origin, *, for_git: bool)
             raise failures[0]
         return str(failures[0]) if failures else ""
 
-    return server.Source(download, "", settings.must_have, hint)
+    return Source(download, "", settings.must_have, hint)
 
 
-def _remotes(repo: Repo, settings: "Settings", origin: server.Origin, default: "Remote | None") -> "list[Remote]":
+def _remotes(repo: Repo, settings: "Settings", origin: Origin, default: "Remote | None") -> "list[Remote]":
     """The remotes to ask, in order: first those that the checked-out commits come from, as far as git shows it (the branch
     is configured to track one, or a remote-tracking branch points at the commit), then the default one."""
     names: list[str | None] = []
@@ -233,7 +234,7 @@ def _while_git_lives() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _smudge(supply: server.Supply, source: IO[bytes], output: IO[bytes]) -> None:
+def _smudge(supply: Supply, source: IO[bytes], output: IO[bytes]) -> None:
     """Write one file's content, or its placeholder if the content is not available."""
     sha, start, rest = split_placeholder(_blocks(source))
     if sha is None:

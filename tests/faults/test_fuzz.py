@@ -30,7 +30,8 @@ from gitlob_rsync.errors import GitlobError, ToolError, UsageError
 from gitlob_rsync.filter import pktline
 from gitlob_rsync.filter.convert import Filter, split_placeholder
 from gitlob_rsync.filter.pktline import ProtocolError
-from gitlob_rsync.filter.server import Server, Source, Supply
+from gitlob_rsync.filter.server import Server
+from gitlob_rsync.filter.supply import Source, Supply
 from gitlob_rsync.git import gitconfig, index, paths
 from gitlob_rsync.git.diff import differences
 from gitlob_rsync.git.output import zsplit
