@@ -101,6 +101,21 @@ def parse(text: str, base: str | None = None) -> Location:
     def refuse(why: str) -> UsageError:
         return UsageError(f"location {text!r}: {why}", f"a location is {FORMS}")
 
+    _check(text, refuse)
+    if text.startswith("file://"):
+        machine, slash, rest = text.removeprefix("file://").partition("/")
+        if not slash or machine not in ("", "localhost"):
+            raise refuse("after file:// comes the whole path of a folder on this machine: file:///PATH")
+        return _parse_path(text, slash + rest, base)
+    if _SCHEME.match(text):
+        return _parse_url(text, refuse)
+    if ":" in text.partition("/")[0]:
+        return _parse_remote(text, refuse)
+    return _parse_path(text, text, base)
+
+
+def _check(text: str, refuse: Callable[[str], UsageError]) -> None:
+    """Raise UsageError for what looks like something else than a location."""
     if _CONTROL.search(text):
         raise refuse("it has control characters in it")
     if not text.strip():
@@ -120,17 +135,9 @@ def parse(text: str, base: str | None = None) -> Location:
             "name its server as HOST:PATH or rsync://HOST/MODULE/PATH, or the folder where it is mounted; "
             "./ before the name of a folder makes it one",
         )
-    if _SCHEME.match(text) and not text.startswith("file://"):
-        return _parse_url(text, refuse)
-    head = text.partition("/")[0]
-    if ":" in head and not text.startswith("file://"):
-        return _parse_remote(text, refuse)
-    path = text
-    if text.startswith("file://"):
-        machine, slash, rest = text.removeprefix("file://").partition("/")
-        if not slash or machine not in ("", "localhost"):
-            raise refuse("a file:// has the whole path of a folder of this machine behind it: file:///PATH")
-        path = slash + rest
+
+
+def _parse_path(text: str, path: str, base: str | None) -> Location:
     path = os.path.expanduser(path)
     if path.startswith("~"):
         raise UsageError(
@@ -160,7 +167,7 @@ def ask_about(text: str, base: str | None = None) -> None:
 def _parse_url(text: str, refuse: Callable[[str], UsageError]) -> Location:
     found = _URL.match(text)
     if not found:
-        raise refuse("it is no URL that rsync knows (ssh://HOST/PATH or rsync://HOST/MODULE/PATH)")
+        raise refuse("it is not a URL that rsync knows (ssh://HOST/PATH or rsync://HOST/MODULE/PATH)")
     port = int(found["port"].lstrip("0")[:6] or 0) if found["port"] else None
     if port is not None and not 0 < port < 65536:
         raise refuse(f"there is no port {found['port'][:12]}")

@@ -137,14 +137,16 @@ def audit(store: Store) -> Audit:
                 found.suspect.append(sha)
         for entry in entries:
             path = folder + entry.name
-            if NAME.match(path) or entry.is_dir(follow_symlinks=False):
-                continue
-            if entry.is_file(follow_symlinks=False) and FILE_NAME.match(entry.name):
-                found.misplaced.append(os.fsencode(path))
-            else:
-                kind = "link" if entry.is_symlink() else "file" if entry.is_file() else "special file"
-                found.foreign[os.fsencode(path)] = kind
+            if not NAME.match(path) and not entry.is_dir(follow_symlinks=False):
+                _note_other(found, os.fsencode(path), entry)
     return found
+
+
+def _note_other(found: Audit, path: bytes, entry: Entry) -> None:
+    if entry.is_file(follow_symlinks=False) and FILE_NAME.match(entry.name):
+        found.misplaced.append(path)
+    else:
+        found.foreign[path] = "link" if entry.is_symlink() else "file" if entry.is_file() else "special file"
 
 
 def _is_of_store(folder: str) -> bool:

@@ -141,6 +141,10 @@ def _entries(content: bytearray, oid_size: int) -> Iterator[tuple[int, int, byte
             raise ValueError("no entry")
         previous = here
         yield offset, flags, path
+    _check_extensions(content, at, end)
+
+
+def _check_extensions(content: bytearray, at: int, end: int) -> None:
     while at < end:
         kind, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8])
         # optional extensions begin with a capital; of the others, only a sparse index does not matter here
