@@ -14,7 +14,7 @@ _ALWAYS = settings(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
-settings.register_profile("test", _ALWAYS, max_examples=200, derandomize=True)
+settings.register_profile("test", _ALWAYS, max_examples=50, derandomize=True)
 settings.register_profile("torture", _ALWAYS, max_examples=10_000, print_blob=True)
 settings.load_profile("torture" if TORTURE else "test")
 

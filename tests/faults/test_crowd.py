@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.kit import dice, ended, fault, intact, sound, times
+from tests.faults.kit import TORTURE, dice, ended, fault, intact, sound, times
 from tests.support.handmade import check, chunk, placeholder, put, sha_of, shas_in
 from tests.support.places import Place, make_place
 from tests.support.purging_remote import age, strew
@@ -154,7 +154,7 @@ def jobs(rng: random.Random) -> list[tuple[str, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["path", "ssh"])
+@pytest.mark.parametrize("kind", ["path", "ssh"] if TORTURE else ["path"])
 def test_a_crowd_at_one_store(tmp_path: Path, template: Path, request: pytest.FixtureRequest, kind: str) -> None:
     rng = dice(f"a crowd at one store, {kind}")
     if not (template / "git").exists():

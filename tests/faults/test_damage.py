@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.faults.damage import RESPELT, Left, cut, flip, mend, remove, whole
-from tests.faults.kit import dice, ended, fault, intact, times
+from tests.faults.kit import TORTURE, dice, ended, fault, intact, times
 from tests.faults.world import World, worlds
 from tests.support.handmade import check, chunk, placeholder, put, sha_of, shas_in, tree
 from tests.support.places import make_place
@@ -124,7 +124,7 @@ ACTIONS = (pull, pull, git_checkout, fsck, purge, push)
 def test_a_spoilt_store_elsewhere(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Whatever of it is sound comes, and nothing else does."""
     rng = dice("a spoilt store elsewhere")
-    for folder, place in worlds(tmp_path, request, rng, times(5, 40)):
+    for folder, place in worlds(tmp_path, request, rng, times(3, 40)):
         action = rng.choice(ACTIONS)
         world = World.make(folder, place, rng, have=action not in READING)
         world.spoil(world.remote, rng)
@@ -147,7 +147,7 @@ COMMANDS = (
 def test_a_spoilt_store_here(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Nothing wrong leaves it, for elsewhere or for the working tree; no link is written through; and it can be mended."""
     rng = dice("a spoilt store here")
-    for folder, place in worlds(tmp_path, request, rng, times(5, 35)):
+    for folder, place in worlds(tmp_path, request, rng, times(3, 35)):
         world = World.make(folder, place, rng, have=True)
         content = world.work.content
         world.spoil(content, rng)
@@ -183,9 +183,16 @@ def outcome(done: "CompletedProcess[str]") -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("action", [purge, git_checkout, pull, fsck, push])
-@pytest.mark.parametrize("kind", ["path", "ssh", "daemon root"])
-@pytest.mark.parametrize("leads", ["in a circle", "out of the store"])
+LINKS = [
+    (leads, kind, action)
+    for leads in ("in a circle", "out of the store")
+    for kind, usual in (("path", (purge, git_checkout, pull, fsck, push)), ("ssh", ()), ("daemon root", (pull, push)))
+    for action in (purge, git_checkout, pull, fsck, push)
+    if TORTURE or action in usual
+]
+
+
+@pytest.mark.parametrize(("leads", "kind", "action"), LINKS)
 def test_a_link_for_a_folder(
     tmp_path: Path,
     request: pytest.FixtureRequest,

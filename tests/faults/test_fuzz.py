@@ -35,6 +35,7 @@ from gitlob_rsync.filter.supply import Source, Supply
 from gitlob_rsync.git import gitconfig, index, paths
 from gitlob_rsync.git.diff import differences
 from gitlob_rsync.git.output import zsplit
+from gitlob_rsync.git.paths import quote
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import setup
 from gitlob_rsync.placeholder import Sha
@@ -787,7 +788,7 @@ def test_paths_are_quoted_as_git_quotes_them(tmp_path: Path) -> None:
         return subprocess.run(["git", *args], cwd=tmp_path / "repo", input=said, capture_output=True, check=True).stdout
 
     @given(st.sets(NAMES, min_size=1, max_size=12))
-    def quote(names: set[bytes]) -> None:
+    def agree(names: set[bytes]) -> None:
         lines = b"".join(b"100644 blob %s\t%s\0" % (b"ab" * 20, name) for name in names)
         tree = run("mktree", "-z", "--missing", said=lines).decode().strip()
         raw = run("ls-tree", "-z", tree).split(b"\0")[:-1]
@@ -800,7 +801,7 @@ def test_paths_are_quoted_as_git_quotes_them(tmp_path: Path) -> None:
             assert ours == (theirs if ours.startswith('"') else name.decode())
             assert ours.startswith('"') or not theirs.startswith('"') or not name.isascii()
 
-    quote()
+    agree()
 
 
 # The index

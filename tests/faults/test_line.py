@@ -89,7 +89,7 @@ def through(kind: str, port: int, place: Place, sshd: Sshd, at: Path, monkeypatc
 
 def test_a_line_that_breaks(tmp_path: Path, sshd: Sshd, rsyncd: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = dice("a line that breaks")
-    for number in range(times(3, 25)):
+    for number in range(times(2, 25)):
         kind, command = ("ssh", "daemon")[number % 2], rng.choice(COMMANDS)
         closes, room = rng.random() < 0.5, int(10 ** rng.uniform(0.5, 6.5))
         folder = tmp_path / f"round{number}"
@@ -132,7 +132,7 @@ LOSING = (*COMMANDS, "git add .", "gitlob-purge --grace 0")
 
 def test_permission_is_lost_midway(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     rng = dice("permission is lost midway")
-    for number in range(times(4, 35)):
+    for number in range(times(2, 35)):
         folder, command = tmp_path / f"round{number}", rng.choice(LOSING)
         place = Place(str(tmp_path / "remote"), tmp_path / "remote")
         world = World.make(folder, place, rng, have=command not in READING)

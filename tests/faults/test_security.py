@@ -421,7 +421,7 @@ def pull(victim: Work, plan: Plan, *args: str) -> "subprocess.CompletedProcess[s
     before = tree(victim.path.parents[2])
     done = victim.run(
         "timeout", str(SECONDS), "gitlob-sync", "--pull", "--no-expand", *args, code=None,
-        env={"GIT_SSH_COMMAND": f"{sys.executable} {hostile.__file__} {at}"},
+        env={"GIT_SSH_COMMAND": f"{sys.executable} -S {hostile.__file__} {at}"},
     )  # fmt: skip
     assert done.returncode in (0, 1, 2, 3, 4), done.stderr
     assert (victim.path.parents[2] / "plan.asked").exists() or plan.then != "send", done.stderr
@@ -556,7 +556,7 @@ def test_a_checkout_from_a_liar_leaves_placeholders(victim: Work, tmp_path: Path
     (victim.path / ".git" / "info").mkdir(exist_ok=True)
     (victim.path / ".git" / "info" / "attributes").write_text("*.bin filter=lob -text\n")
     victim.run("gitlob-setup", "-q", "--force")
-    command = f"{sys.executable} {hostile.__file__} {tmp_path / 'plan'}"
+    command = f"{sys.executable} -S {hostile.__file__} {tmp_path / 'plan'}"
     done = victim.run("git", "checkout", "-q", "main", "--", ".", env={"GIT_SSH_COMMAND": command})
     assert "1 file waits" in done.stderr and done.stderr.count("\n") == 1
     assert victim.read("a.bin") == placeholder(RIGHT)

@@ -1129,8 +1129,10 @@ def other_clone(folder: Path, store: Path, word: str) -> Work:
     return other
 
 
-@pytest.mark.parametrize("linked", [False, True])
-@pytest.mark.parametrize("args", [[], ["--unreferenced"], ["--no-verify-remote"], ["--grace", "0"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("args", "linked"),
+    [([], False), ([], True), (["--unreferenced"], False), (["--no-verify-remote"], False), (["--grace", "0"], True)],
+)
 def test_what_a_list_in_the_store_names_is_kept(repo: Work, tmp_path: Path, args: list[str], linked: bool) -> None:
     """Be it that others push to this repository's store, or that it is a link to that of others."""
     hold(repo.content, "nobody's")
