@@ -2,6 +2,8 @@
 
 PREFIX ?= /usr/local
 PYTEST_ARGS ?=
+# tests at once: they wait for other programs for much of their time
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 BENCH_ARGS ?=
 TORTURE_ARGS ?=
 # for make matrix: paths of programs; what is not named is what PATH has
@@ -33,7 +35,8 @@ all: help
 
 help:
 	@echo 'make demo        what it does, in a temporary folder; needs no account'
-	@echo 'make test        the tests              PYTEST_ARGS="-k window"'
+	@echo 'make test        the tests, WORKERS=$(WORKERS) at once   PYTEST_ARGS="-k window" for a part, one by one'
+	@echo 'make check       lint, types, and the quickest test of each room: under a minute'
 	@echo 'make torture     the fault tests for long; writes docs/torture.md   TORTURE_ARGS="--runs 3"'
 	@echo 'make matrix      one small job with other programs   RSYNC=/path/to/rsync REMOTE_RSYNC=... GIT=/path/to/git'
 	@echo 'make install     the programs and pages PREFIX=$(PREFIX)'
@@ -48,7 +51,10 @@ demo: demo-needs $(VENV)/stamp
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh
 
 test: needs $(VENV)/stamp
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(or $(PYTEST_ARGS),-n $(WORKERS) --dist worksteal --durations=20)
+
+check: needs lint types
+	@$(BIN)/python -m pytest -m smoke
 
 torture: needs $(VENV)/stamp
 	@$(BIN)/python -m tests.faults $(TORTURE_ARGS)
@@ -102,4 +108,4 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gitlob_rsync tests -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: all help demo test torture matrix lint types bench needs demo-needs install uninstall clean
+.PHONY: all help demo test check torture matrix lint types bench needs demo-needs install uninstall clean

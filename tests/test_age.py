@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from gitlob_rsync import age
 
+pytestmark = pytest.mark.smoke
+
 HOUR = 3600
 
 

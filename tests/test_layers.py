@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.smoke
+
 PACKAGE = Path(__file__).resolve().parent.parent / "gitlob_rsync"
 TESTS = Path(__file__).resolve().parent
 

@@ -1,7 +1,11 @@
 """The placeholder's 49 bytes."""
 
+import pytest
+
 from gitlob_rsync import placeholder
 from tests.support.handmade import sha_of
+
+pytestmark = pytest.mark.smoke
 
 
 def test_a_placeholder_is_49_bytes_and_comes_back() -> None:

@@ -68,6 +68,7 @@ def test_a_page_has_all_sections_in_order(program: str) -> None:
     assert sections(program)["NAME"].split()[:2] == [program, "-"]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_options_are_those_of_help(program: str) -> None:
     options = options_of(program)

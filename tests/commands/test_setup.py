@@ -11,6 +11,7 @@ def value(work: Work, key: str) -> str:
     return work.git("config", "--get", key).decode().rstrip("\n")
 
 
+@pytest.mark.smoke
 def test_one_command_configures_filter_and_remote(tmp_path: Path) -> None:
     work = init(tmp_path / "work")
     done = work.run("gitlob-setup", "origin", "nas:/srv/binaries")

@@ -13,6 +13,7 @@ from tests.support.repositories import commit, repository
 from tests.support.work import Work
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("kind", ["path", "ssh", "host:path", "daemon", "daemon root"])
 def test_what_is_pushed_can_be_pulled(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
     """The first push makes the store, however deep."""

@@ -52,6 +52,7 @@ def test_a_store_made_by_hand_is_read(work: Work) -> None:
     assert smudge(work, placeholder(content))[0] == content
 
 
+@pytest.mark.smoke
 def test_a_placeholder_passes_through_clean(work: Work) -> None:
     for text in (placeholder(b"x"), b"git-lob: " + placeholder(b"x")[9:].upper()):
         assert clean(work, text) == text

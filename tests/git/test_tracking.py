@@ -115,6 +115,7 @@ def test_what_is_a_branch_of_a_remote(tmp_path: Path, case: Case, monkeypatch: p
     assert tracking.branches(repo, None) == tracking.seen(repo, None) == []
 
 
+@pytest.mark.smoke
 def test_the_name_of_the_branch_that_is_the_remotes_head_is_no_branch(tmp_path: Path) -> None:
     work = make(tmp_path / "repo")
     work.commit(a__bin="x")

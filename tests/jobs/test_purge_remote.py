@@ -95,6 +95,7 @@ def days_ago(days: float) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - days * DAY))
 
 
+@pytest.mark.smoke
 def test_what_no_list_names_and_what_is_old_goes_into_the_trash(place: Place, two: tuple[Work, Work]) -> None:
     assert len(lists(place.folder)) == 2
     before = everything(place.folder)

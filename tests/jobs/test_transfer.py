@@ -42,6 +42,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 # There and back
 
 
+@pytest.mark.smoke
 def test_a_push_and_a_pull_as_people_do_them(tmp_path: Path, store: Path) -> None:
     work = init(tmp_path / "work", location=store)
     contents = {"a.bin": b"one", "folder/b c.bin": b"two" * 1000, "empty.bin": b""}

@@ -309,6 +309,7 @@ def test_renames_and_readditions(repo: Work) -> None:
     assert window(repo, "9d", "--include=[ab].bin") == {"moved", "gone and back"}
 
 
+@pytest.mark.smoke
 def test_a_binary_at_many_paths_and_times_is_listed_once(repo: Work) -> None:
     repo.commit(a__bin=lob("a"), b__bin=lob("a"))
     repo.git("rm", "-q", "a.bin")

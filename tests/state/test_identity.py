@@ -112,6 +112,7 @@ def test_a_used_place_of_older_versions_is_no_new_store(tmp_path: Path, store: P
     assert check(store) == {sha_of(b"a"), sha_of(b"b")}
 
 
+@pytest.mark.smoke
 def test_a_store_of_git_lob_is_adopted(tmp_path: Path, handmade: Path) -> None:
     put(handmade, b"old")
     work = repository(tmp_path / "work", handmade, {"old.bin": b"old"}, have=False)

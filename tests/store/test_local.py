@@ -49,6 +49,7 @@ def test_a_copy_from_before_gives_way_to_the_shared_one(work: Work, tmp_path: Pa
     assert inodes(work.content) == inodes(shared)
 
 
+@pytest.mark.smoke
 def test_a_damaged_shared_copy_gives_way_to_the_sound_one(work: Work, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     put(shared, b"content")

@@ -58,6 +58,7 @@ def test_who_has_to_wait_is_told_for_whom(folder: Path, holder: str, waiter: str
     process.wait()
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("holder", "waiter"), [("using", "alone"), ("alone", "using")])
 def test_a_dead_holders_lock_is_void_at_once(folder: Path, holder: str, waiter: str) -> None:
     process = hold(holder, folder)

@@ -53,6 +53,7 @@ def test_no_run_can_leave_a_part_under_a_final_name(which: str) -> None:
     assert all(word.startswith("--") for word in argv)
 
 
+@pytest.mark.smoke
 def test_a_pull_asks_for_names_and_trusts_nothing_else() -> None:
     argv = every_argv()["fetch"]
     for flag in ("--files-from=-", "--from0", "--no-perms", "--chmod=ugo=rwX", "--ignore-missing-args", "--trust-sender",

@@ -28,6 +28,7 @@ def clean(work: Work) -> bool:
     return work.git("status", "--porcelain") == b"" and work.git("diff", "--cached", "--name-only") == b""
 
 
+@pytest.mark.smoke
 def test_a_checkout_is_filled_in_and_git_sees_no_change(waiting: Work) -> None:
     assert waiting.read("a.bin") == placeholder(b"first")
     result = waiting.json("--checkout")
