@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.bench.measure import ENV, PROGRAMS, Case
@@ -76,10 +77,12 @@ def large(stage: Stage) -> Iterator[Case]:
         fill(repo, stage.count(4), 64 * MIB, "large")
         git(repo, "add", ".")
 
-    def cases(work: str, argv: Sequence[str], prepare: Callable[[Path], None], check: Callable[[Path], bool]):
+    def cases(
+        work: str, argv: Sequence[str], prepare: Callable[[Path], None], check: Callable[[Path], bool]
+    ) -> Iterator[Case]:
         ours = None
         for repo in repos:
-            case = Case(work, argv, repo, ours, prepare=lambda r=repo: prepare(r), check=lambda r=repo: check(r))
+            case = Case(work, argv, repo, ours, prepare=partial(prepare, repo), check=partial(check, repo))
             case.name += " (git-lfs)" if ours else ""
             ours = ours or case
             yield case
@@ -107,7 +110,7 @@ def add_one(stage: Stage) -> Iterator[Case]:
             continue
         repo = repository(stage.folder / "add-one" / kind, kind)
         file = repo / "one.bin"
-        case = Case("add-one", ["git", "add", "one.bin"], repo, ours, prepare=lambda f=file: fresh(f))
+        case = Case("add-one", ["git", "add", "one.bin"], repo, ours, prepare=partial(fresh, file))
         case.name += label
         ours = ours or case
         yield case

@@ -18,7 +18,7 @@ def page_of(program: str) -> Path:
 
 
 def rendered(program: str) -> str:
-    argv = ["groff", "-man", "-Tascii", "-P-cbou", page_of(program)]
+    argv = ["groff", "-man", "-Tascii", "-P-cbou", str(page_of(program))]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
@@ -56,7 +56,7 @@ def test_every_program_has_a_page_and_every_page_a_program() -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("device", ["utf8", "ascii"])
 def test_a_page_renders_without_warning(program: str, device: str) -> None:
-    argv = ["groff", "-man", "-ww", f"-T{device}", "-z", page_of(program)]
+    argv = ["groff", "-man", "-ww", f"-T{device}", "-z", str(page_of(program))]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 

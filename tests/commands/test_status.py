@@ -60,7 +60,7 @@ def lines_of(page: str, start: str) -> list[list[str]]:
 
 def lacking(work: Work, **files: bytes) -> None:
     """Commit binaries that the store has not any more, and make placeholders of their files."""
-    work.commit(**files)
+    work.commit(**files)  # type: ignore[arg-type]
     for content in set(files.values()):
         drop(work.content, content)
     for name, content in files.items():
@@ -155,7 +155,7 @@ def test_a_narrower_pull_forgets_nothing(work: Work, store: Path) -> None:
 
 
 def test_pathspecs_limit_the_working_tree_and_count_from_the_current_folder(work: Work) -> None:
-    work.commit(**{"art/a__bin": b"1", "art/deep/b__bin": b"2", "c__bin": b"3"})
+    work.commit(**{"art/a__bin": b"1", "art/deep/b__bin": b"2", "c__bin": b"3"})  # type: ignore[arg-type]
     for name, content in (("art/a.bin", b"1"), ("art/deep/b.bin", b"2"), ("c.bin", b"3")):
         collapse(work, name, content)
     assert status(work)["working_tree"]["to_fill_in"] == 3
@@ -411,7 +411,7 @@ def test_what_changes_its_kind_is_no_binary_of_the_branch(work: Work) -> None:
     (work.path / "a.bin").unlink()
     (work.path / "a.bin").symlink_to("b.bin")
     (work.path / "b.bin").unlink()
-    work.commit(date=1_000_000_001, **{"b.bin/text": b"x"})
+    work.commit(date=1_000_000_001, **{"b.bin/text": b"x"})  # type: ignore[arg-type]
     branches = {one["name"]: one["needed"] for one in status(work)["branches"]}
     assert branches == {"main": 0, "before": 2}
 
@@ -703,7 +703,7 @@ def test_bars_on_a_terminal_and_none_in_a_pipe(work: Work) -> None:
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_no_bars_where_they_are_not_wanted(work: Work, env: dict[str, str]) -> None:
     filled(work)
-    assert on_terminal(work, **env) == shown(work)
+    assert on_terminal(work, **env) == shown(work)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])

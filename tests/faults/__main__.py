@@ -68,12 +68,13 @@ def page(runs: list[tuple[float, dict[str, list[int]]]], version: str) -> str:
     ran = "once" if len(runs) == 1 else f"{len(runs)} times in a row"
     took = ", ".join(f"{seconds / 60:.0f}" for seconds, _ in runs)
     kinds = sorted({what for _, count in runs for what in count})
-    rows = [
+    rows: list[list[object]] = [
         [what, *(f"{count.get(what, [0, 0])[0]:,}" for _, count in runs), sum(c.get(what, [0, 0])[1] for _, c in runs)]
         for what in kinds
     ]
-    head = ["what was done", *(f"run {number + 1}" for number in range(len(runs))), "lost"]
-    table = [" | ".join(map(str, row)) for row in (head, ["--"] * len(head), *rows)]
+    head: list[object] = ["what was done", *(f"run {number + 1}" for number in range(len(runs))), "lost"]
+    lines: list[list[object]] = [head, ["--"] * len(head), *rows]
+    table = [" | ".join(map(str, line)) for line in lines]
     return "\n".join(
         [
             "# What was done to it, and what was lost",

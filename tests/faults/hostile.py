@@ -12,6 +12,7 @@ import stat
 import struct
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def md4(data: bytes) -> bytes:
     """RFC 1320; of the libraries here none has it any more."""
     state = [0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476]
     padded = data + b"\x80" + bytes((55 - len(data)) % 64) + struct.pack("<Q", 8 * len(data))
-    rounds = (
+    rounds: tuple[tuple[Callable[[int, int, int], int], int, Sequence[int], tuple[int, ...]], ...] = (
         (lambda x, y, z: (x & y) | (~x & z), 0, range(16), (3, 7, 11, 19)),
         (lambda x, y, z: (x & y) | (x & z) | (y & z), 0x5A827999, [n % 4 * 4 + n // 4 for n in range(16)], (3, 5, 9, 13)),
         (lambda x, y, z: x ^ y ^ z, 0x6ED9EBA1, [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15], (3, 9, 11, 15)),

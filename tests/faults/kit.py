@@ -48,7 +48,8 @@ def given(*strategies: Any) -> Callable[[Callable[..., None]], Callable[..., Non
             with fault("foreign bytes, made up by hypothesis"):
                 test(*args, **kwargs)
 
-        return hypothesis.given(*strategies)(counted)
+        drawn: Callable[..., None] = hypothesis.given(*strategies)(counted)  # type: ignore[no-untyped-call]
+        return drawn
 
     return decorate
 

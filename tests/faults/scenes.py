@@ -222,8 +222,8 @@ class Checkout(Scene):
     """git checkout of another state: smudge. What is missing is downloaded."""
 
     what = "git checkout"
-    argv = ("git", "checkout", "-q", "next")
-    then = (("git", "checkout", "-q", "-f", "next"), ("gitlob-sync", "--checkout"))
+    argv: tuple[str, ...] = ("git", "checkout", "-q", "next")
+    then: tuple[tuple[str, ...], ...] = (("git", "checkout", "-q", "-f", "next"), ("gitlob-sync", "--checkout"))
     here = False
 
     def prepare(self) -> Work:
@@ -297,7 +297,7 @@ class Purge(Scene):
     def prepare(self) -> Work:
         work = self.repository({}, have=False)
         (work.path / ".git" / "info" / "attributes").unlink()  # what is staged here is placeholders
-        work.commit(date=ago(100), **{f"{n}.bin".replace(".", "__"): placeholder(one) for n, one in enumerate(OLD)})
+        work.commit(date=ago(100), **{f"{n}.bin".replace(".", "__"): placeholder(one) for n, one in enumerate(OLD)})  # type: ignore[arg-type]
         for number in range(len(OLD)):
             (work.path / f"{number}.bin").unlink()
         work.commit(date=ago(60), now=placeholder(NEEDED["now"]))

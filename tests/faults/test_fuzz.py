@@ -44,6 +44,7 @@ from gitlob_rsync.state import clone, needs_list
 from gitlob_rsync.store.layout import MOST_CHUNKS, Meta
 from gitlob_rsync.store.local import Stores
 from gitlob_rsync.store.store import Store
+from gitlob_rsync.transport.base import Item
 from gitlob_rsync.transport.rsync import flags, meaning, reports, run
 from gitlob_rsync.worktree import index_stat
 from tests.faults.kit import given
@@ -180,7 +181,8 @@ def said_of_ab(size: Any, chunks: Any, space: str = "") -> tuple[str, dict[str, 
 @example(said_of_ab(3, 1, " " * 5000))
 def test_a_meta_is_believed_only_if_it_adds_up(meta: tuple[str, dict[str, Any], bytes]) -> None:
     sha, said, text = meta
-    size, chunks = said.get("Size"), said.get("NumChunks")
+    size: Any = said.get("Size")
+    chunks: Any = said.get("NumChunks")
     right = said.get("SHA") == sha and whole_number(size) and whole_number(chunks) and 0 <= size <= CHUNK << 20
     right = right and chunks == math.ceil(size / CHUNK) and len(text) < 4096
     found = Meta.decode(text, Sha(sha))
@@ -530,7 +532,7 @@ class Counting(Meter):
 NAS = location.parse("nas::module/größe")
 
 
-def listen(said: bytes) -> tuple[list[reports.Item], list[int], list[str]]:
+def listen(said: bytes) -> tuple[list[Item], list[int], list[str]]:
     """What is read of an output, through a pipe; the progress that was told, and the files that had arrived."""
     meter, heard, files = Counting(), reports.Heard(), list[str]()
     read_end, write_end = os.pipe()
@@ -574,7 +576,7 @@ def test_what_rsync_reports_is_read(lines: list[Any], ended: bool) -> None:
         elif isinstance(report, tuple):
             kind, name, size, stamp = report
             said += b"%s+++++++++|%d|%s|rw-r--r--|%s\n" % (kind, size, stamp.encode(), name)
-            items.append(reports.Item(name.decode(errors="replace"), size, stamp))
+            items.append(Item(name.decode(errors="replace"), size, stamp))
         else:
             said += report + b"\n"
     said += b"" if ended else b">f+++++++++|1|2020/01/01-00:00:00|rw-r--r--|cut off"
@@ -583,7 +585,7 @@ def test_what_rsync_reports_is_read(lines: list[Any], ended: bool) -> None:
 
 @given(STAMPS)
 def test_a_time_that_rsync_prints_is_read(stamp: str) -> None:
-    assert f"{datetime.fromtimestamp(reports.Item('x', 1, stamp).changed, UTC):%Y/%m/%d-%H:%M:%S}".zfill(19) == stamp
+    assert f"{datetime.fromtimestamp(Item('x', 1, stamp).changed, UTC):%Y/%m/%d-%H:%M:%S}".zfill(19) == stamp
 
 
 REPORTS = st.lists(

@@ -238,8 +238,8 @@ def test_a_damaged_worktree_is_one(held: Work, lost: str) -> None:
     age(held.content, 300)
     done = held.run("gitlob-purge", "--unreferenced", "--grace", "0", code=None)
     assert done.returncode == (0 if lost == "gitdir" else 1)
-    for word in (b"put away", b"ours", b"theirs"):
-        assert list(held.content.rglob(f"{sha_of(word)}_0"))
+    for content in (b"put away", b"ours", b"theirs"):
+        assert list(held.content.rglob(f"{sha_of(content)}_0"))
 
 
 # The number of processes

@@ -304,7 +304,7 @@ def test_what_the_disk_cannot_read_is_damaged(three: Work, monkeypatch: pytest.M
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return read(fd, buffers)
 
-    monkeypatch.setattr(hasher.os, "readv", worn)
+    monkeypatch.setattr(os, "readv", worn)
     job = make(three, monkeypatch)
     job.diagnose(job.scan())
     (found,) = job.report.findings
@@ -1092,7 +1092,7 @@ def test_at_no_time_does_the_store_show_a_wrong_binary_as_whole(three: Work, mon
 
     job = make(three, monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(quarantine.os, "rename", kill)
+        patch.setattr(os, "rename", kill)
         job.diagnose(job.scan())
     held = sum(len(at.read_bytes()) for at in three.content.parent.rglob(f"{sha}_?"))
     assert held == len(LARGE)
@@ -1217,7 +1217,7 @@ def test_several_threads_hash_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     """Two large binaries are read at the same time where there are two processors."""
     work = repository(tmp_path / "work", None, {})
     metas = [Meta(Sha(put(work.content, content)), len(content)) for content in (LARGE, LARGE[:-1])]
-    monkeypatch.setattr(hasher.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     hashing = hasher.Hasher(Store(str(work.content)), Silent("test"))
     read, open_now, most = os.readv, set(), 0
 
@@ -1236,7 +1236,7 @@ def test_several_threads_hash_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
             return False
         return True
 
-    monkeypatch.setattr(hasher.os, "readv", watch)
+    monkeypatch.setattr(os, "readv", watch)
     assert hashing.wrong(metas) == []
     assert most == 2
 

@@ -165,7 +165,7 @@ def test_a_commit_with_a_wrong_date_hides_none(repo: Work, store: Path) -> None:
 def test_a_text_of_49_bytes_before_placeholders_in_a_tree(repo: Work, store: Path) -> None:
     text = "git-lob: no sha, but as long as a placeholder is!"
     assert len(text) == 49
-    repo.commit(date=ago(0), **{"0": text, "a__bin": lob("after"), "zz": "x" * 49, "zzz__bin": lob("last")})
+    repo.commit(date=ago(0), **{"0": text, "a__bin": lob("after"), "zz": "x" * 49, "zzz__bin": lob("last")})  # type: ignore[arg-type]
     pushed(repo)
     for place in (repo.content, store):
         hold(place, "after", "last")
@@ -258,7 +258,7 @@ def test_entries_outside_a_sparse_checkout_are_kept(repo: Work) -> None:
 
 def test_a_sparse_index_is_kept(repo: Work) -> None:
     """Folders of it stand for what they hold."""
-    repo.commit(date=ago(0), **{"in/a__bin": lob("inside"), "out/a__bin": lob("outside")})
+    repo.commit(date=ago(0), **{"in/a__bin": lob("inside"), "out/a__bin": lob("outside")})  # type: ignore[arg-type]
     hold(repo.content, "inside", "outside")
     pushed(repo)
     repo.git("sparse-checkout", "set", "--cone", "--sparse-index", "in")
@@ -482,7 +482,7 @@ def test_a_remote_that_lies_about_sizes(repo: Work, tmp_path: Path, store: Path)
 def test_one_listing_however_many_binaries(repo: Work, store: Path, runs: Callable[[], list[str]]) -> None:
     repo.git("checkout", "-q", "--detach", "HEAD~2")
     for number in range(5):
-        repo.commit(date=ago(90), **{f"{n}__bin": lob(f"{number} {n}") for n in range(40)})
+        repo.commit(date=ago(90), **{f"{n}__bin": lob(f"{number} {n}") for n in range(40)})  # type: ignore[arg-type]
     pushed(repo, branch="x")
     repo.git("checkout", "-q", "main")
     words = [f"{number} {n}" for number in range(5) for n in range(40)]
@@ -863,7 +863,7 @@ def test_json(repo: Work) -> None:
     other = {
         "sha": sha_of(b"nobody's"), "size": sizes["nobody's"], "path": None, "goes": True, "reason": "unreferenced"
     }  # fmt: skip
-    assert [entry for entry in said["binaries"] if entry["goes"]] == sorted([one, other], key=lambda e: e["sha"])
+    assert [entry for entry in said["binaries"] if entry["goes"]] == sorted([one, other], key=lambda e: str(e["sha"]))
 
 
 @pytest.mark.parametrize("option", ["-n", "-v"])

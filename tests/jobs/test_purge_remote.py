@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -445,7 +446,7 @@ def test_what_is_pushed_anew_meanwhile_stays(on_a_path: tuple[Work, Path], tmp_p
 @pytest.fixture
 def amid(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Work, Callable[[Callable[[], None]], None]]:
+) -> tuple[Work, Callable[[Callable[[], object]], None]]:
     """A clone that pushed what only a branch needed that is deleted by now, and what has something happen in it when its next
     push has just sent all, and has not put it on record yet."""
     work = repository(tmp_path / "work", str(store), {"a.bin": ONE})
@@ -462,8 +463,8 @@ def amid(
     monkeypatch.chdir(work.path)
     send = push._push
 
-    def arrange(event: Callable[[], None]) -> None:
-        def once(*args: object) -> Report:
+    def arrange(event: Callable[[], object]) -> None:
+        def once(*args: Any) -> Report:
             monkeypatch.setattr(push, "_push", send)
             report = send(*args)
             event()
@@ -481,12 +482,12 @@ def connection(work: Work) -> Connection:
 
 
 def test_a_purge_amid_a_push_leaves_nothing_on_record_that_it_takes(
-    amid: tuple[Work, Callable[[Callable[[], None]], None]], store: Path
+    amid: tuple[Work, Callable[[Callable[[], object]], None]], store: Path
 ) -> None:
     work, arrange = amid
     commit(work, {"c.bin": TWO})
     put(work.content, TWO)
-    arrange(lambda: purge(work) and None)
+    arrange(lambda: purge(work))
     with connection(work) as joined:
         push.push_commits(joined, [work.git("rev-parse", "HEAD").decode().strip()])
     assert check(store) == {sha_of(ONE), sha_of(TWO)}
@@ -498,7 +499,7 @@ def test_a_purge_amid_a_push_leaves_nothing_on_record_that_it_takes(
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_purge_amid_a_push_takes_nothing_that_it_pushes(
-    amid: tuple[Work, Callable[[Callable[[], None]], None]], store: Path, whole: bool
+    amid: tuple[Work, Callable[[Callable[[], object]], None]], store: Path, whole: bool
 ) -> None:
     """What is pushed is no ref's any more when the purge looks."""
     work, arrange = amid
@@ -519,13 +520,13 @@ def test_a_purge_amid_a_push_takes_nothing_that_it_pushes(
 
 
 def test_a_push_of_everything_looks_after_it_said_what_is_needed(
-    amid: tuple[Work, Callable[[Callable[[], None]], None]], store: Path, monkeypatch: pytest.MonkeyPatch
+    amid: tuple[Work, Callable[[Callable[[], object]], None]], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, _ = amid
     commit(work, {"c.bin": OLD})
     publish = push._publish
 
-    def late(*args: object) -> None:
+    def late(*args: Any) -> None:
         for name in files_of(OLD):  # another clone's purge, just before
             (store / name).unlink()
         publish(*args)

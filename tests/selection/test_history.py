@@ -49,8 +49,8 @@ def test_the_age_of_an_annotated_tag_is_its_commit_s(repo: Work) -> None:
     repo.git("tag", "-a", "-m", "x", "old-tag", date=ago(100))
     repo.commit(date=ago(40), a__bin=lob("head"))
     assert window(repo, "30d", "--include=*.bin") == {"head", "young", "between", "old"}  # HEAD's own 30 days
-    for key, days in (("refs", "30"), ("commits-head", "0"), ("commits-other", "0")):
-        repo.git("config", f"git-lob.fetch-{key}", days)
+    for key, age in (("refs", "30"), ("commits-head", "0"), ("commits-other", "0")):
+        repo.git("config", f"git-lob.fetch-{key}", age)
     assert said(repo.listed("--window")) == {"head", "young"}
 
 
@@ -203,8 +203,8 @@ def test_all_parents_of_an_octopus_count(repo: Work) -> None:
     repo.commit(date=ago(100), base__bin=lob("base"))
     for name in ("b", "c", "d"):
         repo.git("checkout", "-q", "-b", name, "main")
-        repo.commit(date=ago(60), **{f"{name}__bin": lob(f"{name} before")})
-        repo.commit(date=ago(50), **{f"{name}__bin": lob(name)})
+        repo.commit(date=ago(60), **{f"{name}__bin": lob(f"{name} before")})  # type: ignore[arg-type]
+        repo.commit(date=ago(50), **{f"{name}__bin": lob(name)})  # type: ignore[arg-type]
     repo.git("checkout", "-q", "main")
     repo.git("merge", "-q", "-m", "octopus", "b", "c", "d", date=ago(1))
     repo.git("branch", "-q", "-D", "b", "c", "d")
@@ -251,8 +251,8 @@ def test_a_commit_counts_if_it_does_for_any_ref_in_whatever_order_dates_put_them
     repo.commit(date=ago(25), a__bin=lob("tip of old, and older than its parent"))
     repo.git("checkout", "-q", "--detach", "main")
     assert window(repo, "10d") == {"new", "15 days old"}
-    for key, days in (("refs", "30"), ("commits-head", "10"), ("commits-other", "10")):
-        repo.git("config", f"git-lob.fetch-{key}", days)
+    for key, age in (("refs", "30"), ("commits-head", "10"), ("commits-other", "10")):
+        repo.git("config", f"git-lob.fetch-{key}", age)
     older = {"tip of old, and older than its parent", "20 days old", "30 days old", "36 days old"}
     assert said(repo.listed("--window")) == {"new", "15 days old", *older}
 
@@ -460,8 +460,8 @@ def test_an_unborn_branch_beside_others(repo: Work) -> None:
     repo.commit(date=ago(1), a__bin=lob("main"))
     repo.git("checkout", "-q", "--orphan", "unborn")
     assert committed(repo) == {"old", "main"}
-    for key, days in (("refs", "30"), ("commits-head", "30"), ("commits-other", "0")):
-        repo.git("config", f"git-lob.fetch-{key}", days)
+    for key, age in (("refs", "30"), ("commits-head", "30"), ("commits-other", "0")):
+        repo.git("config", f"git-lob.fetch-{key}", age)
     assert said(repo.listed("--window")) == {"main"}
     assert "HEAD" in refused(repo, "--committed", "--ref", "HEAD", code=2)
 
@@ -699,17 +699,17 @@ def test_a_window_without_age_is_the_configured_one(repo: Work) -> None:
         repo.commit(date=ago(days), m__bin=lob(f"main {days}"))
     repo.git("checkout", "-q", "--orphan", "side")
     repo.git("rm", "-q", "-rf", ".")
-    for days in (20.0, 11.0, 9.5, 8.0):
-        repo.commit(date=ago(days), s__bin=lob(f"side {days:g}"))
-    for branch, days in (("young", 29.9), ("old", 30.1)):
+    for back in (20.0, 11.0, 9.5, 8.0):
+        repo.commit(date=ago(back), s__bin=lob(f"side {back:g}"))
+    for branch, back in (("young", 29.9), ("old", 30.1)):
         repo.git("checkout", "-q", "--orphan", branch)
         repo.git("rm", "-q", "-rf", ".")
-        repo.commit(date=ago(days), o__bin=lob(branch))
+        repo.commit(date=ago(back), o__bin=lob(branch))
     repo.git("checkout", "-q", "main")
     defaults = {"main 0", "main 4", "main 6", "main 12", "side 8", "young"}
     assert said(repo.listed("--window")) == said(repo.listed("--pull")) == defaults
-    for key, days in (("refs", "10d"), ("commits-head", "5"), ("commits-other", "48h")):
-        repo.git("config", f"git-lob.fetch-{key}", days)
+    for key, age in (("refs", "10d"), ("commits-head", "5"), ("commits-other", "48h")):
+        repo.git("config", f"git-lob.fetch-{key}", age)
     expected = {"main 0", "main 4", "main 6", "side 8", "side 9.5", "side 11"}
     assert said(repo.listed("--window")) == expected
     assert said(repo.listed("--window", "--ref", "side")) == {"side 8", "side 9.5", "side 11"}

@@ -63,7 +63,7 @@ limits = st.one_of(st.just(Limit()), st.just(Limit()), st.builds(Limit, specs, s
 
 def agree(repo: Repo, scope: Scope, model: Needs) -> None:
     """All binaries, each at all its paths; and where one path is enough, at one that is true."""
-    every = needed_by(repo, scope, every_path_of=model.keys())
+    every = needed_by(repo, scope, every_path_of=set(map(Sha, model)))
     assert {sha: sorted(paths) for sha, paths in every.items()} == {sha: sorted(paths) for sha, paths in model.items()}
     one = needed_by(repo, scope)
     assert one.keys() == model.keys()

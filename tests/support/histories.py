@@ -114,7 +114,7 @@ def invent(seed: bytes, size: int) -> Random:
         nodes,
         refs=dict(zip(dice.sample(names, 5), some(5, 2), strict=False)),
         annotated={f"v{n}": (commit, dice.random() < 0.5) for n, commit in enumerate(some(2))},
-        head=dice.choice(["main", "b", dice.randrange(size)]),
+        head=dice.choice(["main", "b", dice.randrange(size)]),  # type: ignore[arg-type]
         side=dice.choice([None, None, dice.randrange(size)]),
         stashes=some(3) if dice.random() < 0.3 else [],
         odd_tags=dice.random() < 0.3,
@@ -144,9 +144,9 @@ def stream(random: Random) -> Iterator[bytes]:
     mark = 1000
     for tag, (number, nested) in random.annotated.items():
         source = number + 1
-        for name in (f"{tag}-inner", tag) if nested else (tag,):
+        for tagged in (f"{tag}-inner", tag) if nested else (tag,):
             mark += 1
-            yield b"tag %s\nmark :%d\nfrom :%d\n" % (name.encode(), mark, source)
+            yield b"tag %s\nmark :%d\nfrom :%d\n" % (tagged.encode(), mark, source)
             yield b"tagger T <t@example.org> %d +0000\ndata 0\n" % NOW
             source = mark
 

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def processes(of: Path) -> dict[int, str]:
@@ -34,7 +35,7 @@ def client_of(pid: int, of: Path) -> int:
 
 
 def wait_until(
-    happened: Callable[[], bool], what: str, seconds: float = 20, process: "subprocess.Popen[str] | None" = None
+    happened: Callable[[], bool], what: str, seconds: float = 20, process: "subprocess.Popen[Any] | None" = None
 ) -> None:
     """`process`: what has to go on until then."""
     end = time.monotonic() + seconds

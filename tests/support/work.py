@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support import programs
 
@@ -65,8 +66,8 @@ class Work:
         with open(os.path.join(os.fsencode(self.path), os.fsencode(path)), "rb") as file:
             return file.read()
 
-    def commit(self, message: str = "change", date: int | None = None, **files: bytes | str) -> str:
-        """Write files (`a__bin` stands for a.bin), add everything, commit; returns the commit."""
+    def commit(self, message: str = "change", date: int | None = None, **files: Any) -> str:
+        """Write files (`a__bin` stands for a.bin; contents are bytes or text), add everything, commit; returns the commit."""
         for name, content in files.items():
             self.write(name.replace("__", "."), content)
         self.git("add", "-A")
