@@ -35,7 +35,6 @@ from gitlob_rsync.filter.supply import Source, Supply
 from gitlob_rsync.git import gitconfig, index, paths
 from gitlob_rsync.git.diff import differences
 from gitlob_rsync.git.output import zsplit
-from gitlob_rsync.git.paths import quote
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import setup
 from gitlob_rsync.placeholder import Sha

@@ -1,4 +1,4 @@
-"""Stores made by hand after spec/store-format.md, without the code under test; and what every store must be."""
+"""Stores made by hand after docs/format.md, without the code under test; and what every store must be."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The model of spec/selection.md: every tree of every commit is read whole. Slow, plain, without the code under test."""
+"""The model of docs/selection.md: every tree of every commit is read whole. Slow, plain, without the code under test."""
 
 import os
 import re
