@@ -74,8 +74,13 @@ class Settings:
             wrong_remotes=wrong,
             tracked_remote=git_remotes.named(values.text(f"branch.{branch}.remote") or "", {*remotes, *wrong}),
             git_remotes=git_remotes,
-            window=_window(values, "git-lob.fetch", "refs", "commits-head", "commits-other"),
-            retention=_window(values, "git-lob.retention-period", "refs", "head", "other"),
+            window=_window(values, "git-lob.fetch-refs", "git-lob.fetch-commits-head", "git-lob.fetch-commits-other"),
+            retention=_window(
+                values,
+                "git-lob.retention-period-refs",
+                "git-lob.retention-period-head",
+                "git-lob.retention-period-other",
+            ),
             prune_remote=by_key.get("git-lob.prune-check-remote"),
             prune_safe=values.boolean("git-lob.prune-safe", True),
             prune_grace=values.age("git-lob.prune-grace", DAY),
@@ -158,13 +163,9 @@ class Settings:
         return named[0] if named else Remote(None, place)
 
 
-def _window(values: Values, section: str, refs: str, head: str, other: str) -> Window:
-    """The three keys of a window, which are called differently for fetching and for keeping."""
-    return Window(
-        values.age(f"{section}-{refs}", 30 * DAY),
-        values.age(f"{section}-{head}", 7 * DAY),
-        values.age(f"{section}-{other}", 0),
-    )
+def _window(values: Values, refs: str, head: str, other: str) -> Window:
+    """The window that three keys configure; those for fetching and for keeping have the same defaults."""
+    return Window(values.age(refs, 30 * DAY), values.age(head, 7 * DAY), values.age(other, 0))
 
 
 def _ssh_command(configured: str | None) -> str | None:
