@@ -11,7 +11,7 @@ from gitlob_rsync.commands.sync_report import some
 from gitlob_rsync.errors import ExitCode, printable
 from gitlob_rsync.git.paths import quote
 from gitlob_rsync.jobs.check_remote import Comparison
-from gitlob_rsync.jobs.fsck import Finding, Report, Source, State
+from gitlob_rsync.jobs.fsck import Finding, FsckReport, Remedy, State
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
@@ -26,7 +26,7 @@ _MOST_LINES = 10
 class Result:
     """All that a run found and did. `given`: the options; `root`: of the store; `quarantine`: the run's own folder."""
 
-    report: Report
+    report: FsckReport
     given: argparse.Namespace
     remote: Remote | None
     comparison: Comparison | None
@@ -103,8 +103,8 @@ def _line(finding: Finding, result: Result) -> str:
     return "; ".join(parts)
 
 
-def _source(source: Source, result: Result) -> str:
-    words = {Source.ITSELF: "its own chunks", Source.SHARED: "the shared store", Source.REMOTE: str(result.remote)}
+def _source(source: Remedy, result: Result) -> str:
+    words = {Remedy.ITSELF: "its own chunks", Remedy.SHARED: "the shared store", Remedy.REMOTE: str(result.remote)}
     return words[source]
 
 

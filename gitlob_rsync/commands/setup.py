@@ -106,14 +106,14 @@ def run(argv: Sequence[str]) -> int:
     for remark in remarks:
         meter.warn(remark)
     if not given.uninstall:
-        for key, value in setup.Filter.settings().items():
+        for key, value in setup.FilterSetup.settings().items():
             meter.detail(f"{key} = {value}")
     return ExitCode.DONE
 
 
 def _install(repo: Repo | None, given: argparse.Namespace, meter: Meter, remarks: list[str]) -> list[Step]:
     """All steps, checked before the first is taken; remarks for the user are added to `remarks`."""
-    own = setup.Filter(repo)
+    own = setup.FilterSetup(repo)
     if not given.force:
         own.check_own()
     scope = "of this repository" if repo else "of this user"
@@ -166,7 +166,7 @@ def _stores(repo: Repo, given: argparse.Namespace, place: Location | None, meter
 
 
 def _uninstall(repo: Repo | None) -> list[Step]:
-    own = setup.Filter(repo)
+    own = setup.FilterSetup(repo)
     own.check_own()
 
     def remove() -> None:
@@ -197,7 +197,7 @@ def check(repo: Repo, word: str | None, meter: Meter) -> int:
 
     look("git", setup.git_version)
     look("rsync", choose.rsync_version)
-    look("filter", lambda: setup.Filter(repo).check(config.Settings.load(repo).has_filter))
+    look("filter", lambda: setup.FilterSetup(repo).check(config.Settings.load(repo).has_filter))
     look("hook", lambda: hooks_report.report(repo, "pre-push"))
     look("remote", lambda: _remote(repo, word))
     return worst

@@ -8,7 +8,7 @@ from gitlob_rsync.git.paths import quote
 from gitlob_rsync.jobs import listing
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.sync import SyncPlan, SyncResult
-from gitlob_rsync.jobs.transfer_report import Report
+from gitlob_rsync.jobs.transfer_report import TransferReport
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Meter, size_text
 from gitlob_rsync.store.local import Stores
@@ -79,7 +79,7 @@ def some(names: list[str]) -> str:
 def as_json(result: SyncResult) -> dict[str, object]:
     """The result as JSON; the keys are documented in gitlob-sync(1)."""
 
-    def counts(report: Report) -> dict[str, object]:
+    def counts(report: TransferReport) -> dict[str, object]:
         return {
             "selected": len(report.selected),
             "present": len(report.present),

@@ -41,7 +41,7 @@ class State(StrEnum):
     """An earlier run set it aside, and it is still needed."""
 
 
-class Source(StrEnum):
+class Remedy(StrEnum):
     """Where a repaired binary came from."""
 
     ITSELF = "own chunks"
@@ -60,7 +60,7 @@ class Finding:
     seen: Seen = field(default_factory=dict)
     need: Need | None = None
     set_aside: bool = False
-    repaired: Source | None = None
+    repaired: Remedy | None = None
     shared: str | None = None
 
     @property
@@ -70,7 +70,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Report:
+class FsckReport:
     """All that was found and done. `size`: bytes of the content that was checked; `repairing`: a repair was requested;
     `failures`: what could not be done. The paths in `misplaced`, `foreign` and `unchecked` are relative to the root of the
     store."""
@@ -113,7 +113,7 @@ class Fsck:
         self.shared = stores.shared
         self.hasher = Hasher(stores.own, meter)
         self.quarantine = Quarantine(stores.own)
-        self.report = Report()
+        self.report = FsckReport()
         self._fast = fast
         self._dry_run = dry_run
 

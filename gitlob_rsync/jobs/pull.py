@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gitlob_rsync.errors import GitlobError
 from gitlob_rsync.jobs.connection import Connection
-from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, Report, named
+from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, TransferReport, named
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import references
 from gitlob_rsync.selection.scopes import Committed, Scope
@@ -18,7 +18,7 @@ _LEAST_OF_EACH = 64
 """Of these, chunks requested of each binary, however many binaries there are: 2 GiB."""
 
 
-def pull(connection: Connection, scope: Scope, *, refetch: bool = False, dry_run: bool = False) -> Report:
+def pull(connection: Connection, scope: Scope, *, refetch: bool = False, dry_run: bool = False) -> TransferReport:
     """Pull the binaries that `scope` selects and that are not available locally; with `refetch`, also those that are
     damaged.
 
@@ -30,7 +30,7 @@ def pull(connection: Connection, scope: Scope, *, refetch: bool = False, dry_run
     )
 
 
-def pull_everything(connection: Connection, *, refetch: bool = False, dry_run: bool = False) -> Report:
+def pull_everything(connection: Connection, *, refetch: bool = False, dry_run: bool = False) -> TransferReport:
     """Pull every binary of the remote store; a dry run only lists it. Raises as pull, and NotAStore."""
     everything = connection.everything()
     report = _pull(
@@ -52,14 +52,16 @@ def fetch(connection: Connection, shas: Collection[Sha]) -> set[Sha]:
     return _fetch(connection, sorted(shas))[0]
 
 
-def _pull(connection: Connection, selected: Paths, refetch: bool, dry_run: bool, find_paths: FindPaths) -> Report:
+def _pull(
+    connection: Connection, selected: Paths, refetch: bool, dry_run: bool, find_paths: FindPaths
+) -> TransferReport:
     available = connection.available(selected, link=not dry_run)
     if refetch:
         available = {
             sha: meta for sha, meta in available.items() if _sound_or_replaced(connection, meta, dry_run=dry_run)
         }
     wanted = sorted(selected.keys() - available.keys())
-    report = Report(frozenset(selected), frozenset(available))
+    report = TransferReport(frozenset(selected), frozenset(available))
     if dry_run:
         return replace(report, transferred=len(wanted), bytes=None if wanted else 0)
     if not wanted:

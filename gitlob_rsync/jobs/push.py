@@ -7,7 +7,7 @@ from dataclasses import replace
 from gitlob_rsync.jobs import publish
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.presence import stored_whole
-from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, Report, named
+from gitlob_rsync.jobs.transfer_report import FindPaths, Paths, TransferReport, named
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.selection import references
 from gitlob_rsync.selection.commits import tips_of, unreached
@@ -17,14 +17,16 @@ from gitlob_rsync.store import inventory
 from gitlob_rsync.store.layout import META, NAME, Meta, name
 
 
-def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = False, dry_run: bool = False) -> Report:
+def push(
+    connection: Connection, scope: Committed | Recent, *, recheck: bool = False, dry_run: bool = False
+) -> TransferReport:
     """Push the binaries that `scope` selects and that are available locally and sound.
 
     With a Committed scope, only commits that are not on record as pushed to this store are looked at, unless `recheck`.
     Raises RemoteError, and WrongStore if another store is at the location.
     """
     repo, remote = connection.repo, connection.remote
-    done: Report | None = None
+    done: TransferReport | None = None
     while True:
         tips: list[str] = []
         if isinstance(scope, Committed):
@@ -46,13 +48,13 @@ def push(connection: Connection, scope: Committed | Recent, *, recheck: bool = F
     return done
 
 
-def push_commits(connection: Connection, commits: Collection[str], others: Collection[str] = ()) -> Report:
+def push_commits(connection: Connection, commits: Collection[str], others: Collection[str] = ()) -> TransferReport:
     """Push what `commits` need, except those on record as pushed to this store, and put them on record; and what `others`
     need, trees and blobs that tags name. If a binary is missing both locally and at the remote, nothing is sent. Raises as
     push."""
     repo, remote = connection.repo, connection.remote
     beside = references.in_objects(repo, others)
-    done: Report | None = None
+    done: TransferReport | None = None
     while True:
         known = _known(connection)
         # without commits there is no scope: one without refs would mean all of history
@@ -77,7 +79,7 @@ def _known(connection: Connection) -> tuple[str, ...]:
 
 
 def _still_listed(
-    connection: Connection, report: Report, scope: Committed | Recent | None, tips: Collection[str]
+    connection: Connection, report: TransferReport, scope: Committed | Recent | None, tips: Collection[str]
 ) -> bool:
     """Whether, after a push, this clone's list still names all that the push relied on. A push may take hours, and a purge
     of the remote store from this clone rewrites the list meanwhile, from the refs of that moment; what it no longer names
@@ -95,7 +97,7 @@ def _still_listed(
         return True
 
 
-def _joined(before: Report | None, report: Report) -> Report:
+def _joined(before: TransferReport | None, report: TransferReport) -> TransferReport:
     """The report of a push that had to be repeated."""
     if before is None:
         return report
@@ -103,11 +105,11 @@ def _joined(before: Report | None, report: Report) -> Report:
     return replace(report, transferred=before.transferred + report.transferred, bytes=moved)
 
 
-def _is_whole(report: Report) -> bool:
+def _is_whole(report: TransferReport) -> bool:
     return not report.missing and not report.damaged and not report.absent
 
 
-def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
+def push_everything(connection: Connection, *, dry_run: bool = False) -> TransferReport:
     """Push every binary of the local store that the remote lacks, by its listing. Raises as push."""
     store = connection.store
     metas = list(inventory.complete(store))
@@ -118,7 +120,7 @@ def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
     listing = connection.listing(new=True)
     lacking = [meta for meta in metas if not meta.whole_in(listing)]
     everything = frozenset(meta.sha for meta in metas)
-    report = Report(everything, everything)
+    report = TransferReport(everything, everything)
     return _push(
         connection, report, lacking, dry_run, lambda shas: references.needed_by(connection.repo, Committed(), shas)
     )
@@ -127,7 +129,7 @@ def push_everything(connection: Connection, *, dry_run: bool = False) -> Report:
 def _push_scope(
     connection: Connection, scope: Committed | Recent | None, *,
     beside: Paths | None = None, dry_run: bool = False, recheck: bool = False, all_or_nothing: bool = False,
-) -> Report | None:  # fmt: skip
+) -> TransferReport | None:  # fmt: skip
     """Push what a scope needs, and what is given in `beside`. `all_or_nothing`: send nothing if anything is missing.
     Returns None, having done nothing, if the records about the store turned out to be void: the caller has to form the
     scope again.
@@ -143,7 +145,7 @@ def _push_scope(
 
     selected = find_paths(())
     available = connection.available(selected, link=not dry_run)
-    report = Report(frozenset(selected), frozenset(available))
+    report = TransferReport(frozenset(selected), frozenset(available))
 
     if dry_run:
         return _push(connection, report, available.values(), dry_run, find_paths)
@@ -198,8 +200,8 @@ def _publish(connection: Connection, needed: Collection[Sha], commits: Collectio
 
 
 def _push(
-    connection: Connection, report: Report, metas: Collection[Meta], dry_run: bool, find_paths: FindPaths
-) -> Report:
+    connection: Connection, report: TransferReport, metas: Collection[Meta], dry_run: bool, find_paths: FindPaths
+) -> TransferReport:
     """Push those of `metas` that are sound; returns `report` with the outcome."""
     if dry_run:
         return replace(report, transferred=len(metas), bytes=sum(meta.size for meta in metas))

@@ -6,7 +6,7 @@ from itertools import count, takewhile
 
 from gitlob_rsync.errors import GitlobError, UsageError
 from gitlob_rsync.jobs.connection import Connection
-from gitlob_rsync.jobs.fsck import Finding, Fsck, Source, State
+from gitlob_rsync.jobs.fsck import Finding, Fsck, Remedy, State
 from gitlob_rsync.jobs.pull import fetch
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.state import needs_list
@@ -47,9 +47,9 @@ class Repair:
     def _repair_locally(self, finding: Finding) -> None:
         """Repair from what this machine has."""
         if finding.state is State.INCOMPLETE and self._from_itself(finding.sha):
-            finding.repaired = Source.ITSELF
+            finding.repaired = Remedy.ITSELF
         elif finding.needed and self._from_shared(finding.sha):
-            finding.repaired = Source.SHARED
+            finding.repaired = Remedy.SHARED
 
     def _from_itself(self, sha: Sha) -> bool:
         """Repair a binary whose content is complete: only its meta is wrong, or it has surplus chunks."""
@@ -110,5 +110,5 @@ class Repair:
             # even if the connection broke, what arrived before is in the store
             cleared = finding.set_aside or finding.state is not State.DAMAGED
             if finding.sha in arrived or (cleared and self._own.complete(finding.sha)):
-                finding.repaired = Source.REMOTE
+                finding.repaired = Remedy.REMOTE
                 self._drop_surplus(finding.sha)

@@ -25,7 +25,7 @@ _LONGEST = 2047
 """Bytes of the longest line that git reads in .gitattributes."""
 
 
-class Filter:
+class FilterSetup:
     """filter.lob in one scope of git's configuration: `repo`'s own, or the user's (None)."""
 
     def __init__(self, repo: Repo | None) -> None:

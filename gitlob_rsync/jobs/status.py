@@ -13,7 +13,7 @@ from gitlob_rsync.git.paths import pathspec_errors
 from gitlob_rsync.git.repo import STUMBLES, Repo, check_version
 from gitlob_rsync.jobs import hook_files, hooks_report
 from gitlob_rsync.jobs.context import Context
-from gitlob_rsync.jobs.setup import Filter
+from gitlob_rsync.jobs.setup import FilterSetup
 from gitlob_rsync.location import Remote
 from gitlob_rsync.placeholder import Sha
 from gitlob_rsync.progress import Silent
@@ -110,7 +110,7 @@ def gather(context: Context, pathspecs: Collection[str] = ()) -> Status:
     except UsageError as error:
         status.no_remote = error.line()
     try:
-        status.filter = Filter(repo).check(settings.has_filter)
+        status.filter = FilterSetup(repo).check(settings.has_filter)
     except UsageError as error:
         status.no_filter = error.line()
     to_push: set[Sha] = set()

@@ -12,7 +12,7 @@ from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.context import Context
 from gitlob_rsync.jobs.pull import pull, pull_everything
 from gitlob_rsync.jobs.push import push, push_commits, push_everything
-from gitlob_rsync.jobs.transfer_report import Paths, Report, merged
+from gitlob_rsync.jobs.transfer_report import Paths, TransferReport, merged
 from gitlob_rsync.location import Remote
 from gitlob_rsync.selection.scopes import Committed, Indexed, Recent
 from gitlob_rsync.state import files, sync_log
@@ -57,11 +57,11 @@ class SyncResult:
     files filled in; `waiting`: number of files still without content; `left_alone`: path -> why; `seconds`: how long it
     took."""
 
-    report: Report
+    report: TransferReport
     remote: Remote | None
     dry_run: bool
-    pushed: Report | None = None
-    pulled: Report | None = None
+    pushed: TransferReport | None = None
+    pulled: TransferReport | None = None
     expanded: int = 0
     left_alone: dict[bytes, str] = field(default_factory=dict)
     waiting: int = 0
@@ -112,7 +112,7 @@ def _using(context: Context, plan: SyncPlan) -> AbstractContextManager[None]:
     return nullcontext() if plan.dry_run else locks.using(context.stores.own, plan.title, wait)
 
 
-def _transfer(context: Context, plan: SyncPlan, note: Note) -> tuple[Report | None, Report | None]:
+def _transfer(context: Context, plan: SyncPlan, note: Note) -> tuple[TransferReport | None, TransferReport | None]:
     """Push and pull.
 
     Two runs that push to the same remote, or that pull parts of history, would transfer the same files, so the second
@@ -145,9 +145,9 @@ def _transfer(context: Context, plan: SyncPlan, note: Note) -> tuple[Report | No
     return pushed, pulled
 
 
-def _together(*reports: Report | None) -> Report:
-    done: Iterable[Report] = (report for report in reports if report)
-    return reduce(merged, done, Report())
+def _together(*reports: TransferReport | None) -> TransferReport:
+    done: Iterable[TransferReport] = (report for report in reports if report)
+    return reduce(merged, done, TransferReport())
 
 
 def _fix_up(context: Context, plan: SyncPlan, fix_up: FixUp, result: SyncResult) -> SyncResult:
@@ -169,13 +169,13 @@ def _joined(one: Paths, other: Paths) -> Paths:
     return one | {sha: paths for sha, paths in other.items() if not one.get(sha)}
 
 
-def _note_push(note: Note, report: Report) -> None:
+def _note_push(note: Note, report: TransferReport) -> None:
     failed = report.missing.keys() | report.damaged.keys()
     had = report.present - failed
     note.done(PUSH, report.transferred, report.bytes or 0, had=had, lacking=report.missing, failed=len(failed))
 
 
-def _note_pull(note: Note, report: Report) -> None:
+def _note_pull(note: Note, report: TransferReport) -> None:
     failed = report.missing.keys() | report.damaged.keys()
     had = report.selected - report.present - failed
     note.done(PULL, report.transferred, report.bytes or 0, had=had, lacking=failed, failed=len(failed))

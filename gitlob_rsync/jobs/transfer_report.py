@@ -12,7 +12,7 @@ FindPaths = Callable[[Collection[Sha]], Paths]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TransferReport:
     """The outcome of a push or a pull, in binaries and in bytes of content.
 
     `selected`: what was requested; `present`: of these, what was available locally before; `transferred`: how many were
@@ -29,9 +29,9 @@ class Report:
     absent: int = 0
 
 
-def merged(one: Report, other: Report) -> Report:
+def merged(one: TransferReport, other: TransferReport) -> TransferReport:
     """A push and a pull combined."""
-    return Report(
+    return TransferReport(
         one.selected | other.selected,
         one.present | other.present,
         one.transferred + other.transferred,

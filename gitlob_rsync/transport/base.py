@@ -26,7 +26,7 @@ class BrokenOff(RemoteError):
     done: Mapping[str, int] = MappingProxyType({})
 
 
-class Busy(BrokenOff):
+class RemoteBusy(BrokenOff):
     """The remote answered that it is too busy at the moment."""
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from gitlob_rsync.location import Location
 from gitlob_rsync.progress import Meter
-from gitlob_rsync.transport.base import BrokenOff, Busy, Item, Root, Transport
+from gitlob_rsync.transport.base import BrokenOff, Item, RemoteBusy, Root, Transport
 
 _PAUSE = 2.0
 """Seconds before the first retry; doubled before each further one."""
@@ -41,7 +41,7 @@ class Retrying:
                 before = len(done)
                 done.update(error.done)
                 tries = 1 if len(done) > before else tries + 1
-                if not (error.answered or isinstance(error, Busy)) or tries > self._retries:
+                if not (error.answered or isinstance(error, RemoteBusy)) or tries > self._retries:
                     raise
                 pause = _PAUSE * 2 ** (tries - 1)
                 self._meter.note(

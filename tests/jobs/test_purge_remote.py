@@ -15,7 +15,7 @@ from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs import push
 from gitlob_rsync.jobs.connection import Connection
 from gitlob_rsync.jobs.context import Context
-from gitlob_rsync.jobs.transfer_report import Report
+from gitlob_rsync.jobs.transfer_report import TransferReport
 from gitlob_rsync.progress import Silent
 from gitlob_rsync.selection.scopes import Committed
 from gitlob_rsync.store.local import Stores
@@ -464,7 +464,7 @@ def amid(
     send = push._push
 
     def arrange(event: Callable[[], object]) -> None:
-        def once(*args: Any) -> Report:
+        def once(*args: Any) -> TransferReport:
             monkeypatch.setattr(push, "_push", send)
             report = send(*args)
             event()

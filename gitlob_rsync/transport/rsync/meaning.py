@@ -6,7 +6,7 @@ import re
 
 from gitlob_rsync.errors import GitlobError, RemoteError, ToolError, UsageError
 from gitlob_rsync.location import Kind, Location
-from gitlob_rsync.transport.base import BrokenOff, Busy, NotAStore
+from gitlob_rsync.transport.base import BrokenOff, NotAStore, RemoteBusy
 from gitlob_rsync.transport.rsync.run import Ended
 from gitlob_rsync.transport.rsync.words import Words, errno_of, is_cause
 
@@ -192,7 +192,7 @@ def _daemon_refused(location: Location, code: int, words: Words) -> GitlobError 
     where, said = str(location), words.quote()
     refusal = next((line for line in words.rsync if line.startswith("@ERROR") and location.kind is Kind.DAEMON), "")
     if re.match("@ERROR: max connections .*try again later", refusal):
-        return Busy(f"{where}: the rsync daemon is busy: {refusal}", "run it again later")
+        return RemoteBusy(f"{where}: the rsync daemon is busy: {refusal}", "run it again later")
     if "auth failed" in refusal:
         has = bool(os.environ.get("RSYNC_PASSWORD"))
         what = "rejects this user with RSYNC_PASSWORD" if has else "requires a password"
