@@ -316,7 +316,7 @@ def test_nothing_that_only_a_download_needs_is_loaded(work: Work) -> None:
         "import sys\n"
         "from gitlob_rsync.commands.filter import run\n"
         "code = run(['process'])\n"
-        "heavy = {'sh', 'rich', 'asyncio', 'gitlob_rsync.transport.rsync', 'gitlob_rsync.sync'} & set(sys.modules)\n"
+        "heavy = {'sh', 'rich', 'asyncio', 'gitlob_rsync.transport', 'gitlob_rsync.config', 'gitlob_rsync.jobs'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else code)\n"
     )
     put(work.content, b"one")
