@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
+from gitlob_rsync import plain_files
 from gitlob_rsync.errors import UsageError
 from gitlob_rsync.git.repo import Repo
 from gitlob_rsync.jobs.hook_files import (
@@ -86,14 +87,16 @@ def _write(path: str, kept: str, name: str, program: str, *, moving: bool = Fals
     """Write our hook to `path`; `moving`: move the existing one to `kept` first. A run that is killed leaves one of the two
     at `path`, or only the old one at `kept`, which the next run finds and calls."""
     theirs = _call_of(path if moving else kept, name)
-    beside = f"{path}.{os.getpid()}"
-    # executable for all who may read it; without chmod, which some file systems refuse
-    opener = partial(os.open, mode=0o777)
-    with open(beside, "x", encoding="utf-8", errors="surrogateescape", opener=opener) as file:
-        file.write(SCRIPTS[name].replace("THEIRS", theirs).replace("NAME", name).replace("PROGRAM", program))
-    if moving:
-        os.replace(path, kept)
-    os.replace(beside, path)
+
+    def make(new: str) -> None:
+        # executable for all who may read it; without chmod, which some file systems refuse
+        opener = partial(os.open, mode=0o777)
+        with open(new, "x", encoding="utf-8", errors="surrogateescape", opener=opener) as file:
+            file.write(SCRIPTS[name].replace("THEIRS", theirs).replace("NAME", name).replace("PROGRAM", program))
+        if moving:
+            os.replace(path, kept)
+
+    plain_files.replace(path, make)
 
 
 def _call_of(hook: str, name: str) -> str:

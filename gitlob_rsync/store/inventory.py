@@ -34,7 +34,7 @@ def _walk(root: str, *, everything: bool = False) -> Iterator[tuple[str, list[En
         except OSError as error:
             yield folder, error
             continue
-        if len(entries) > 2:  # sorting pairs would only cost time
+        if everything or len(folder) < _DEEPEST:  # `binaries` sorts what is in the deepest ones
             entries.sort(key=_BY_NAME)
         yield folder, entries
         if everything:
