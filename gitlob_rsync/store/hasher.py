@@ -19,7 +19,6 @@ class Hasher:
     def __init__(self, store: Store, meter: Meter) -> None:
         self._store = store
         self._meter = meter
-        self._stop = threading.Event()
 
     def wrong(self, metas: Collection[Meta]) -> list[Sha]:
         """Of binaries that were complete, those that did not prove sound: damaged, changed meanwhile, or unreadable.
@@ -33,15 +32,16 @@ class Hasher:
         workers = min(_processors(), len(pending))
         done = [0] * workers  # bytes, by worker
         found: list[Sha] = []
+        stop = threading.Event()  # set for good: a thread whose start was interrupted is not known to the pool
 
         def work(worker: int) -> None:
             buffer = bytearray(BLOCK)
 
             def advance(count: int) -> bool:
                 done[worker] += count
-                return not self._stop.is_set()
+                return not stop.is_set()
 
-            while not self._stop.is_set():
+            while not stop.is_set():
                 try:
                     meta = pending.pop()
                 except IndexError:
@@ -61,12 +61,11 @@ class Hasher:
                     while wait(working, 0.2).not_done:
                         self._meter.reached(sum(done))
                 finally:
-                    self._stop.set()  # for an interruption
+                    stop.set()  # for an interruption
                 for one in working:
                     one.result()
         finally:
             self._meter.end()
-            self._stop.clear()
         return found
 
     def sound(self, meta: Meta) -> bool:
