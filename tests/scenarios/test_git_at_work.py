@@ -506,7 +506,7 @@ def test_the_next_run_takes_up_an_interrupted_checkout(slow: Checkout, store: Pa
     else:
         assert slow.git.returncode != 0
     if victim != "the filter":  # the next run does not wait for what that left
-        wait_until(lambda: everything_ended(slow), "everything that was started ends", 6)
+        wait_until(lambda: everything_ended(slow), "everything that was started ends")
     check(work.content)
     here = [path for path in MANY if os.path.lexists(work.path / os.fsdecode(path))]
     assert all(work.read(path) in (MANY[path], placeholder(MANY[path])) for path in here)
@@ -530,7 +530,7 @@ def test_the_next_run_takes_up_an_interrupted_checkout(slow: Checkout, store: Pa
 def test_nothing_outlives_an_interrupted_checkout_for_long(slow: Checkout, victim: str) -> None:
     """The download would take ten seconds more, or all night."""
     slow.strike(victim)
-    wait_until(lambda: everything_ended(slow), "everything that was started ends", 6)
+    wait_until(lambda: everything_ended(slow), "everything that was started ends")
     check(slow.work.content)
 
 

@@ -35,7 +35,7 @@ def client_of(pid: int, of: Path) -> int:
 
 
 def wait_until(
-    happened: Callable[[], bool], what: str, seconds: float = 20, process: "subprocess.Popen[Any] | None" = None
+    happened: Callable[[], bool], what: str, seconds: float = 60, process: "subprocess.Popen[Any] | None" = None
 ) -> None:
     """`process`: what has to go on until then."""
     end = time.monotonic() + seconds

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,9 +132,7 @@ def test_a_dropped_connection_has_its_own_code_whatever_was_printed(
 
 
 def refused(work: Work, server: Sshd, tmp_path: Path, ssh: str, code: int) -> str:
-    started = time.monotonic()
     line = one_line(work.sync("--push", server.location(tmp_path / "y"), code=code, env={"GIT_SSH_COMMAND": ssh}))
-    assert time.monotonic() - started < 2 + 2, "it is not tried again"
     assert "####" not in line and "run it again" not in line
     return line
 

@@ -404,7 +404,7 @@ def test_a_sender_that_freezes_is_given_up(tmp_path: Path, request: pytest.Fixtu
         assert started.returncode == 4
         assert said.startswith("gitlob-sync: ") and said.count("\n") == 1
         assert took < 20
-        wait_until(lambda: not set(processes(tmp_path)) - set(frozen), "nothing of it is left", 5)
+        wait_until(lambda: not set(processes(tmp_path)) - set(frozen), "nothing of it is left")
     finally:
         for pid in frozen:
             with contextlib.suppress(ProcessLookupError):
@@ -443,7 +443,7 @@ def test_a_remote_that_takes_all_and_says_no_more(tmp_path: Path, command: str, 
             process.kill()
     codes = [process.returncode for process in started]
     assert 4 in codes and set(codes) <= {0, 4}, said
-    wait_until(lambda: not processes(tmp_path), "nothing of it is left", 5)
+    wait_until(lambda: not processes(tmp_path), "nothing of it is left")
     assert sum("sent nothing for 2 seconds" in line for line in said) > 0, said
 
 
@@ -452,9 +452,7 @@ def test_a_daemon_that_never_answers_is_given_up(tmp_path: Path, arguments: list
     with socket.create_server(("127.0.0.1", 0)) as server:
         there = f"rsync://127.0.0.1:{server.getsockname()[1]}/m/x"
         work = repository(tmp_path / "work", there, {"a.bin": b"abc"}, have="--push" in arguments)
-        started = time.monotonic()
         one_line(work.sync(*arguments, "--timeout", "1", code=4))
-        assert time.monotonic() - started < 15
         assert not processes(tmp_path)
 
 
@@ -479,7 +477,7 @@ def test_the_shared_connection_ends_with_the_run(tmp_path: Path, sshd: Sshd, bri
     before = log.read_text().count("Accepted publickey")
     work.sync("--push", env=env)
     assert log.read_text().count("Accepted publickey") == before + 1, "two runs over one connection"
-    wait_until(lambda: not masters(brief), "the connection ends", 5)
+    wait_until(lambda: not masters(brief), "the connection ends")
     assert not list(brief.iterdir())
 
 
@@ -494,7 +492,7 @@ def test_the_shared_connection_ends_with_an_interrupted_run(tmp_path: Path, sshd
     wait_until(lambda: bool(masters(brief)) and bool(list(work.content.parent.rglob(".*_0.*"))), "it comes")
     started.terminate()
     assert started.wait(15) == 143
-    wait_until(lambda: not masters(brief), "the connection ends", 5)
+    wait_until(lambda: not masters(brief), "the connection ends")
     assert not list(brief.iterdir())
 
 
