@@ -295,7 +295,7 @@ def test_a_third_hook_is_never_overwritten(work: Work) -> None:
     line = work.run("gitlob-setup", "-q", "--hooks", code=2).stderr
     assert "pre-push.before-gitlob" in line and line.count("\n") == 1
     assert "delete the other" in work.run("gitlob-setup", "-q", "--check", code=2).stderr
-    assert "before-gitlob is left" in work.run("gitlob-setup", "--uninstall").stderr
+    assert "before-gitlob left alone" in work.run("gitlob-setup", "--uninstall").stderr
     assert {name: text for name, text in snapshot(work).items() if "pre-push" in name} == {
         name: text for name, text in before.items() if "pre-push" in name
     }
