@@ -5,6 +5,7 @@ commands once, and forks. What is about the start itself, about processes that a
 users do: by subprocess, or where `run` sees that the environment is not the usual one.
 """
 
+import gc
 import importlib
 import io
 import os
@@ -59,6 +60,7 @@ def _become(
     main: Callable[[], int], argv: Sequence[str], cwd: Path, env: Mapping[str, str], out: int, err: int
 ) -> NoReturn:  # fmt: skip
     code = 1
+    gc.freeze()  # garbage of the parent would close descriptors by numbers that are files of ours by then
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)
