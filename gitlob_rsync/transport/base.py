@@ -88,7 +88,7 @@ class Transport(Protocol):
 
     Every operation may raise GitlobError: BrokenOff (a RemoteError) if the remote cannot be reached or the connection
     broke, NotAStore if the store's folder does not exist. A new transport is one class with these methods and one line in
-    choose.py.
+    choose.py; the tests in tests/conformance hold for all of them.
     """
 
     @property
