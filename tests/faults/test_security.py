@@ -8,9 +8,9 @@
 | writing through a hard link to a store's file | here: The local store |
 | .git as a part of a path, in any case or Unicode form; .. and absolute paths | here: The working tree |
 | .gitattributes as a link | jobs/test_hooks: nothing_is_written_through_a_link |
-| options in refs | selection/test_history: an_unknown_ref_is_named; commands/test_bad_input: wrong_usage |
+| options in refs | selection/test_references: an_unknown_ref_is_named; commands/test_bad_input: wrong_usage |
 | options and commands in names of branches, tags, remotes | here: Options and commands |
-| options and commands in paths | worktree/test_expand: paths_that_are_hard; filter/test_convert: paths_with_a_dash; selection/test_history: any_path_comes_out |
+| options and commands in paths | worktree/test_expand: paths_that_are_hard; filter/test_convert: paths_with_a_dash; selection/test_references: any_path_comes_out |
 | options and paths in a placeholder's text | here: Options and commands; faults/test_fuzz: nothing_else_is_a_placeholder |
 | options and commands in locations | test_location: what_is_none_is_refused; commands/test_bad_input: wrong_usage |
 | the same in a tracked file | here: Options and commands; faults/test_fuzz: no_location_is_anything_but_a_place |
@@ -22,9 +22,9 @@
 | a remote that sends wrong bytes, links, folders, FIFOs | jobs/test_transfer: nothing_hostile_gets_in |
 | a remote whose metas lie | jobs/test_transfer: no_hostile_meta_is_believed; jobs/test_transfer: a_lie_about_the_size |
 | a remote that sends other names, places and kinds than it was asked for | here: A remote that lies |
-| a remote that sends nonsense | transport/test_rsync: a_daemon_that_is_none; here: A remote that lies |
-| a remote that sends nothing | transport/test_rsync: a_daemon_that_never_answers; transport/test_rsync: a_sender_that_freezes |
-| a remote whose words act on the terminal | transport/test_rsync: fit_for_a_terminal; here: A remote that lies |
+| a remote that sends nonsense | transport/rsync/test_transport: a_daemon_that_is_none; here: A remote that lies |
+| a remote that sends nothing | transport/rsync/test_transport: a_daemon_that_never_answers; transport/rsync/test_transport: a_sender_that_freezes |
+| a remote whose words act on the terminal | transport/rsync/test_transport: fit_for_a_terminal; here: A remote that lies |
 | a remote whose words pass for rsync's | here: A remote that lies; faults/test_fuzz: nothing_that_rsync_reports_is_believed |
 | links in a local store | commands/test_bad_input: a_local_store_that_is_none; here: The local store |
 | links in what a killed run left | jobs/test_transfer: links_in_what_was_left |

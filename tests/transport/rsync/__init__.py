@@ -1,0 +1,1 @@
+"""rsync as a transport: what is asked of it, and what its words mean."""
