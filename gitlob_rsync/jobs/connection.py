@@ -70,16 +70,22 @@ class Connection:
 
         Raises WrongStore if it is not the expected store, NotAStore if the folder does not exist and no store is expected
         there, and RemoteError."""
-        if not self._identified:
+        while not self._identified:
+            known = self.known
+            found, error = None, None
             try:
                 found = self._read_identity()
-            except NotAStore:
-                if self.known or identity.was_used(self.repo, self.remote.location):
-                    raise self._wrong_store("its folder does not exist") from None
-                raise
-            if found != self.known and (found is None or self.known):
-                raise self._wrong_store(f"the folder has the identity {identity.short(found)}")
+            except NotAStore as not_there:
+                error = not_there
+            if self.known != known:
+                continue  # another run of this clone has met or made the store since then: look again
             used = identity.was_used(self.repo, self.remote.location)
+            if error:
+                if known or used:
+                    raise self._wrong_store("its folder does not exist")
+                raise error
+            if found != known and (found is None or known):
+                raise self._wrong_store(f"the folder has the identity {identity.short(found)}")
             if found is None and used and not self._transport.has_content():
                 raise self._wrong_store("its folder is empty")
             self._accept(found)

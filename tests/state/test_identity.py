@@ -185,6 +185,25 @@ def test_lists_that_were_deleted_come_back_by_what_the_message_says(tmp_path: Pa
     work.run("gitlob-purge", "--remote-store")
 
 
+def test_a_first_push_that_another_one_overtakes_goes_on(tmp_path: Path, store: Path) -> None:
+    """The other one makes the store between the look at the place and what is known of it."""
+    work = repository(tmp_path / "work", store, {"a.bin": b"a"})
+    head = work.git("rev-parse", "HEAD").decode().strip()
+    (tmp_path / "pushed").write_text(f"refs/heads/main {head} refs/heads/main {'0' * 40}\n")
+    shim = tmp_path / "shim" / "rsync"
+    shim.parent.mkdir()
+    path = os.environ["PATH"]
+    shim.write_text(
+        f'#!/bin/sh\n{shutil.which("rsync")} "$@"; code=$?\ncase "$*" in *identity*)'
+        f' mkdir "{shim}.done" 2>/dev/null && PATH="{path}" gitlob-sync --pre-push origin <"{tmp_path}/pushed" >&2;; esac\n'
+        "exit $code\n"
+    )
+    shim.chmod(0o755)
+    work.sync("--push", env={"PATH": f"{shim.parent}:{path}"})
+    assert Path(f"{shim}.done").exists()
+    assert check(store) == {sha_of(b"a")}
+
+
 def test_two_first_pushes_at_once_agree_on_one_identity(tmp_path: Path, store: Path) -> None:
     works = [repository(tmp_path / f"work{n}", store, {"a.bin": b"%d" % n}) for n in range(4)]
     running = [subprocess.Popen(["gitlob-sync", "-q", "--push"], cwd=work.path) for work in works]
