@@ -54,20 +54,31 @@ def _source(repo: Repo, stores: Stores, origin: Origin, *, for_git: bool) -> Sou
     except UsageError as error:
         failure = error
     remotes = _remotes(repo, settings, origin, default)
-    if remotes:
-        hint = way if remotes[0] == default else f"{way} {remotes[0].name}"
-    elif settings.remotes:
-        hint = f"{way} REMOTE"
-    else:
-        hint = f"{way}, after gitlob-setup REMOTE LOCATION,"
-    hint += " fetches it"
-    # git does not tell a filter where a merge or a cherry-pick takes commits from
-    if remotes and (others := sorted(settings.remotes.keys() - {remote.name for remote in remotes})):
-        hint += f", or {' or '.join(f'{way} {name}' for name in others)}, if it comes from there"
+    hint = _hint(way, settings, remotes, default)
     if not settings.autofetch:
         return Source(None, "git-lob.autofetch is off", settings.must_have, hint, final=True)
     if not remotes:
         return Source(_from_origins(stores, settings), str(failure), settings.must_have, hint)
+    return Source(_downloader(repo, stores, settings, remotes, for_git=for_git), "", settings.must_have, hint)
+
+
+def _hint(way: str, settings: Settings, remotes: list[Remote], default: Remote | None) -> str:
+    """What fetches the missing binaries later, and from where. `way`: the command."""
+    if not remotes:
+        return (
+            f"{way} REMOTE fetches it" if settings.remotes else f"{way}, after gitlob-setup REMOTE LOCATION, fetches it"
+        )
+    hint = f"{way} fetches it" if remotes[0] == default else f"{way} {remotes[0].name} fetches it"
+    # git does not tell a filter where a merge or a cherry-pick takes commits from
+    if others := sorted(settings.remotes.keys() - {remote.name for remote in remotes}):
+        hint += f", or {' or '.join(f'{way} {name}' for name in others)}, if it comes from there"
+    return hint
+
+
+def _downloader(
+    repo: Repo, stores: Stores, settings: Settings, remotes: list[Remote], *, for_git: bool
+) -> Callable[[Collection[Sha]], str]:
+    """The function that asks the remotes, one after the other, for binaries (Source.download)."""
     failures: list[GitlobError] = []
 
     def download(shas: Collection[Sha]) -> str:
@@ -92,7 +103,7 @@ def _source(repo: Repo, stores: Stores, origin: Origin, *, for_git: bool) -> Sou
             raise failures[0]
         return str(failures[0]) if failures else ""
 
-    return Source(download, "", settings.must_have, hint)
+    return download
 
 
 def _remotes(repo: Repo, settings: Settings, origin: Origin, default: Remote | None) -> list[Remote]:
