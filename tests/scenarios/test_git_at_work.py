@@ -16,6 +16,7 @@ import pytest
 from gitlob_rsync.jobs.setup import FILTER
 from tests.support.handmade import CHUNK, check, drop, placeholder, put, sha_of, shas_in
 from tests.support.servers import Sshd, free_port
+from tests.support.shims import put_rsync
 from tests.support.work import Work
 
 ATTRIBUTES = b"*.bin filter=lob -text\n"
@@ -122,18 +123,14 @@ class Rsync:
 @pytest.fixture
 def rsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rsync:
     folder = tmp_path / "shim"
-    folder.mkdir()
-    real = shutil.which("rsync")
-    (folder / "rsync").write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && exec {real} --version\n'
+    script = (
+        '[ "$1" = --version ] && exec REAL --version\n'
         f"[ -e {folder}/refuse ] && echo 'nobody answers' >&2 && : >{folder}/names.refused$$ && exit 10\n"
-        f'case "$*" in *--files-from*) ;; *) {real} "$@" && exit; code=$?; : >{folder}/names.failed$$; exit $code ;; esac\n'
-        f"names=$(mktemp {folder}/names.XXXXXX) && cat >$names || exit 1\n"
-        f'exec {real} "$@" <$names\n'
+        f'case "$*" in *--files-from*) ;; *) REAL "$@" && exit; code=$?; : >{folder}/names.failed$$; exit $code ;; esac\n'
+        f"names={folder}/names.$$ && cat >$names || exit 1\n"
+        'exec REAL "$@" <$names\n'
     )
-    (folder / "rsync").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return Rsync(folder)
+    return Rsync(put_rsync(folder, script, monkeypatch))
 
 
 @pytest.fixture

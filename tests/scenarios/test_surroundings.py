@@ -13,6 +13,7 @@ import pytest
 
 from gitlob_rsync.worktree import safe_write
 from tests.support.handmade import CHUNK, check, drop, files_of, placeholder, put, sha_of, shas_in
+from tests.support.shims import put_rsync
 from tests.support.work import Work, clone
 
 BARE = "/usr/local/bin:/usr/bin:/bin"
@@ -102,18 +103,14 @@ def refusing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *calls: str) -> No
 def rsync_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:
     """An rsync first on PATH that runs the real one, and does something in the shell before and after ($code, $target)."""
     folder = tmp_path / "rsync"
-    folder.mkdir()
-    (folder / "rsync").write_text(
-        f'#!/bin/sh\nfor target; do :; done\n{before}\n{shutil.which("rsync")} "$@"\ncode=$?\n{after}\nexit $code\n'
-    )
-    (folder / "rsync").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    script = f'for target; do :; done\n{before}\nREAL "$@"\ncode=$?\n{after}\nexit $code\n'
+    put_rsync(folder, script, monkeypatch)
 
 
 REFUSED_MODES = """
 case $* in *--server*|*--version*|*--dry-run*) exit $code;; esac
 [ $code = 0 ] && {
-    echo "rsync: [receiver] failed to set permissions on \\"$target.0000_0.XXXXXX\\": Operation not permitted (1)" >&2
+    echo "rsync: [receiver] failed to set permissions on \\"$target.0000_0.a1B2c3\\": Operation not permitted (1)" >&2
     echo "rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1338)" >&2
     code=23
 }

@@ -1,7 +1,6 @@
 """A connection that worked and broke is tried again, with growing pauses; what cannot go well is not."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +12,7 @@ from tests.support.handmade import CHUNK, check, put, sha_of
 from tests.support.places import make_place
 from tests.support.processes import client_of, wait_until
 from tests.support.repositories import repository
+from tests.support.shims import put_rsync
 from tests.support.work import Work
 
 
@@ -21,18 +21,16 @@ def breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A script in rsync's place that counts its runs, and that breaks off after its work, with the exit code in the file
     `codes` whose turn it is: a line a run, none left means to go on as rsync does."""
     folder = tmp_path / "shim"
-    folder.mkdir()
-    (folder / "codes").write_text("")
-    (folder / "rsync").write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && exec {shutil.which("rsync")} "$@"\n'
+    script = (
+        '[ "$1" = --version ] && exec REAL "$@"\n'
         f"date +%s.%N >>{folder}/runs\n"
         f"code=$(head -n 1 {folder}/codes)\nsed -i 1d {folder}/codes\n"
         f'case $code in "") ;; *-) code=${{code%-}}; cat >/dev/null; echo "broken pipe" >&2; exit $code ;; esac\n'
-        f'{shutil.which("rsync")} "$@" || exit\n'
-        f'[ -z "$code" ] || {{ echo "broken pipe" >&2; exit $code; }}\n'
+        'REAL "$@" || exit\n'
+        '[ -z "$code" ] || { echo "broken pipe" >&2; exit $code; }\n'
     )
-    (folder / "rsync").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    put_rsync(folder, script, monkeypatch)
+    (folder / "codes").write_text("")
     return folder
 
 
