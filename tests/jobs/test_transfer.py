@@ -748,23 +748,25 @@ def test_a_binary_that_only_the_shared_store_has_is_pushed(tmp_path: Path, store
     assert check(store) == {sha_of(b"abc")}
 
 
-def test_what_is_damaged_in_the_shared_store_is_not_linked(tmp_path: Path, store: Path) -> None:
+def beside_a_damaged_shared_binary(tmp_path: Path, store: Path) -> tuple[Work, Path]:
+    """A clone that lacks b"abc", and its shared store, where that is damaged; the remote has it sound."""
     shared = tmp_path / "shared"
     put(store, b"abc")
     put(shared, b"abc")
     chunk(shared, b"abc").write_bytes(b"ABC")
     work = repository(tmp_path / "work", store, {"a.bin": b"abc"}, have=False, config=sharing(shared))
+    return work, shared
+
+
+def test_what_is_damaged_in_the_shared_store_is_not_linked(tmp_path: Path, store: Path) -> None:
+    work, _ = beside_a_damaged_shared_binary(tmp_path, store)
     assert work.json("--pull")["transferred"] == 1
     assert check(work.content) == {sha_of(b"abc")}
 
 
 def test_what_is_brought_in_the_stead_of_a_damaged_shared_binary_is_shared(tmp_path: Path, store: Path) -> None:
     """Else it stays damaged for ever, and the link counts say nothing."""
-    shared = tmp_path / "shared"
-    put(store, b"abc")
-    put(shared, b"abc")
-    chunk(shared, b"abc").write_bytes(b"ABC")
-    work = repository(tmp_path / "work", store, {"a.bin": b"abc"}, have=False, config=sharing(shared))
+    work, shared = beside_a_damaged_shared_binary(tmp_path, store)
     work.sync("--pull", "--refetch")
     assert check(shared) == check(work.content) == {sha_of(b"abc")}
     assert chunk(work.content, b"abc").stat().st_nlink == 2
