@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitlob_rsync.errors import UsageError
+from gitlob_rsync.store.aside import ASIDE, LISTS
 from gitlob_rsync.transport.base import NotAStore, Transport
 from tests.support.handmade import CHUNK, check, chunk, files_of, meta, put, sha_of, tree
 from tests.support.places import Place
@@ -165,16 +166,21 @@ def test_listing(remote: Transport, there: Path) -> None:
 def test_what_a_killed_transfer_left(remote: Transport, there: Path) -> None:
     """Whatever the far rsync had not come to name: it is listed, and moved aside with its folder."""
     at = chunk(there, b"one")
-    left = [at.with_name(f".{at.name}.aB3dE_"), at.parent / ".rsync-partial-0123456789ab" / at.name]
+    edition = there / ASIDE / LISTS / f"{'ab' * 12}.edition"
+    left = [
+        here
+        for one in (at, edition)
+        for here in (one.with_name(f".{one.name}.aB3dE_"), one.parent / ".rsync-partial-0123456789ab" / one.name)
+    ]
     for file in left:
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"o")
     content, unfinished = remote.listing_with_left_over()
     assert {item.name: item.size for item in content} == sizes(*CONTENTS)
     assert {item.name: item.size for item in unfinished} == {str(file.relative_to(there)): 1 for file in left}
     remote.move_aside([item.name for item in unfinished], TRASH)
     assert tree(there) == {name: data for content in CONTENTS for name, data in files_of(content).items()}
-    assert not left[1].parent.exists()
+    assert not left[1].parent.exists() and not left[3].parent.exists()
 
 
 def test_where_there_is_no_store(remote: Transport, place: Place, into: Path) -> None:
